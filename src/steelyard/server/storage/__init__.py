@@ -1,0 +1,156 @@
+"""The store of bytes: proven blobs under keys, and staged uploads that are on their way to become blobs.
+
+Owns the `BlobStore` Protocol, what its methods take and give, and the two kinds of name. The docstrings here are the
+contract; every store passes `tests/server/storage/contract.py`. A store knows nothing of models, of owners, or of HTTP.
+
+- A *key* is the physical name of a proven blob: `<64 hex of its SHA-256>.<8 hex nonce>`. The nonce makes every key
+  new, so that a deleted blob's name is never used again and a collector cannot meet a concurrent upload of the same
+  digest.
+- A *staged upload* is named by an upload id, 32 hex digits, and holds whatever has arrived of it so far.
+
+Every method may block, and every one but the constructors may be called from many threads at once. What goes wrong
+underneath is raised as `StorageFailed`, or `StorageTimeout` where the store did not answer in time; their `detail`
+names no path. A name that is no key or no upload id is a fault of the caller: `ValueError`, before anything is touched.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Protocol, Self
+
+_KEY = re.compile(r"[0-9a-f]{64}\.[0-9a-f]{8}")
+_UPLOAD_ID = re.compile(r"[0-9a-f]{32}")
+
+NOTHING_STAGED = "Nothing of this upload is here any more. Begin it again."
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What the staged bytes are, by the store's own reading of them."""
+
+    sha256_hex: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredName:
+    """One thing the store holds: a blob (`name` is its key) or a staged upload (`name` is its upload id)."""
+
+    kind: Literal["blob", "stage"]
+    name: str
+    size_bytes: int
+    modified_at: float
+    """Seconds since the epoch: of a staged upload the last write, of a blob its commit."""
+
+
+class StageWriter(Protocol):
+    """Writes one run of bytes of a staged upload, from the offset it was opened at onwards. One thread at a time.
+
+    As a context manager it closes on the way out; when an exception passes through, it only lets go of the upload,
+    and what it wrote may or may not be there.
+    """
+
+    def write(self, pieces: Sequence[bytes]) -> None:
+        """Write all of `pieces`, in order, after what was written before."""
+        ...
+
+    def close(self) -> None:
+        """Make everything written durable and let go of the upload. The bytes may be relied on once this returns."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class StoredBlob(Protocol):
+    """A blob opened for reading. It stays readable until closed, also when its key is deleted meanwhile."""
+
+    @property
+    def size_bytes(self) -> int: ...
+
+    @property
+    def path(self) -> Path | None:
+        """A file that holds exactly this blob, for the operating system to send; None where there is none."""
+        ...
+
+    def read(self, start: int, length: int) -> bytes:
+        """The bytes from `start`, as many as `length`; fewer only where the blob ends. From any thread, no position."""
+        ...
+
+    def read_now(self, start: int, length: int) -> bytes | None:
+        """As `read`, but None unless it can be done without waiting: callable on an event loop."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the blob. Idempotent."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class BlobStore(Protocol):
+    """Where bytes are kept. See the module for names, blocking and errors."""
+
+    def stage(self, upload_id: str, offset_bytes: int) -> StageWriter:
+        """Open a staged upload for writing at an offset; the first call makes it, empty.
+
+        It may be opened again and again, after a restart too, and by several writers at once for different offsets.
+        Nothing is preallocated: bytes that nobody wrote, before the last that somebody did, read as zeros.
+        """
+        ...
+
+    def prove(self, upload_id: str) -> Proof:
+        """Read the whole staged upload and say what it is. Raises NotFound where nothing is staged under this id."""
+        ...
+
+    def commit(self, upload_id: str, key: str) -> None:
+        """Turn a staged upload into the blob `key`, durably; the staged upload is gone afterwards.
+
+        The caller has proven the bytes, and has closed every writer. Calling it again with the same names after it was
+        done is a no-op, so that a crash in between can be made good. Raises NotFound where there is neither the staged
+        upload nor the blob.
+        """
+        ...
+
+    def discard(self, upload_id: str) -> None:
+        """Forget a staged upload and free its bytes. Idempotent."""
+        ...
+
+    def open(self, key: str) -> StoredBlob | None:
+        """Open a blob for reading; None where there is no such blob."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Remove a blob. Idempotent. After a power cut it may be back; the next `scan` shows it again."""
+        ...
+
+    def scan(self) -> Iterator[StoredName]:
+        """Every blob and staged upload, in no order. What comes or goes meanwhile may or may not be among them."""
+        ...
+
+    def free_bytes(self) -> int | None:
+        """How much more could be written; None where the store cannot know. Raises when it could not write at all."""
+        ...
+
+
+def check_key(key: str) -> str:
+    """The key itself, or ValueError where it has not the form of one."""
+    if not _KEY.fullmatch(key):
+        raise ValueError("not the key of a blob")
+    return key
+
+
+def check_upload_id(upload_id: str) -> str:
+    """The upload id itself, or ValueError where it has not the form of one."""
+    if not _UPLOAD_ID.fullmatch(upload_id):
+        raise ValueError("not an upload id")
+    return upload_id

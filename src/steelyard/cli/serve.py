@@ -1,0 +1,99 @@
+"""`steelyard serve`: one process, the embedded defaults, ready for one machine. Every setting is a flag."""
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from steelyard.server.app import create_app, open_registry
+from steelyard.server.context import Registry
+from steelyard.server.core.accounts import create_first_admin
+from steelyard.server.errors import RegistryError
+from steelyard.server.logs import configure_logging
+from steelyard.server.settings import Settings
+
+log = logging.getLogger("steelyard.serve")
+
+
+def _with_settings_flags(command: Callable[..., None]) -> Callable[..., None]:
+    """A flag for every setting; its help is the setting's description."""
+    for name, field in reversed(Settings.model_fields.items()):
+        if name != "admin_token":  # a secret on a command line shows in every list of processes
+            command = click.option(f"--{name.replace('_', '-')}", name, **_flag(field))(command)
+    return command
+
+
+def _flag(field: FieldInfo) -> dict[str, Any]:
+    default = field.default
+    shown = ", ".join(map(str, default)) if isinstance(default, tuple) else default
+    suffix = "" if shown in (None, "") else f" [default: {shown}]"
+    return {"default": None, "help": f"{field.description}{suffix}", "metavar": "VALUE"}
+
+
+@click.command()
+@_with_settings_flags
+def serve(**flags: str | None) -> None:
+    """Run a registry.
+
+    The first start on an empty data directory makes the instance admin `admin` and prints his token once, or takes it
+    from STEELYARD_ADMIN_TOKEN. Every setting is a flag, a STEELYARD_… variable and a key of steelyard.toml, in that
+    order of precedence.
+    """
+    settings = read_settings(flags)
+    configure_logging(settings)
+    try:
+        registry = open_registry(settings)
+        _greet(registry)
+    except (ValueError, OSError, RegistryError) as error:
+        raise click.ClickException(f"The registry cannot start: {error}") from error
+    asyncio.run(_serve(registry))
+
+
+def read_settings(flags: dict[str, str | None]) -> Settings:
+    """Settings from flags, environment and file. Raises `click.UsageError` that names what is wrong."""
+    try:
+        return Settings(**{name: value for name, value in flags.items() if value is not None})  # type: ignore[arg-type]
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, f['loc']))}: {f['msg']}" for f in error.errors(include_input=False))
+        raise click.UsageError(f"These settings do not work: {faults}") from error
+
+
+def _greet(registry: Registry) -> None:
+    """Make the first admin on the first start, and say where the registry is."""
+    given = registry.settings.admin_token
+    with registry.database.write() as session:
+        made = create_first_admin(session, given.get_secret_value() if given else None)
+    if made is None and given is not None:
+        log.info("STEELYARD_ADMIN_TOKEN is ignored: this registry has users already")
+    elif made is not None and given is None:
+        click.echo(f"The instance admin is `admin`. His token, shown this once:\n\n    {made.secret}\n", err=True)
+
+
+async def _serve(registry: Registry) -> None:
+    from granian.constants import Interfaces
+    from granian.server.embed import Server
+
+    settings = registry.settings
+    server = Server(
+        create_app(registry),
+        address=settings.host,
+        port=settings.port,
+        interface=Interfaces.ASGI,
+        websockets=False,
+        log_enabled=False,
+    )
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, server.stop)
+    log.info("serving http://%s:%d from %s", settings.host, settings.port, settings.data)
+    try:
+        await server.serve()
+    finally:
+        registry.database.close()
+        sys.stderr.flush()

@@ -1,0 +1,275 @@
+"""Getting files to the registry: ask what the organisation lacks, send that in parallel, part by part.
+
+The exchange is the Git LFS batch shape (contract section 5). What was sent stays at the registry: asking again, also
+from another process, names the parts that arrived, so that an interrupted push goes on where it stopped.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from io import FileIO
+from typing import Any
+from urllib.parse import urljoin
+
+from steelyard.client._http import MOVING_BYTES, Http, retry_after_seconds, retrying
+from steelyard.client.errors import (
+    ApiError,
+    DigestMismatch,
+    FileChanged,
+    SteelyardError,
+    TransferError,
+    UnexpectedAnswer,
+    ValidationFailed,
+    error_class,
+)
+from steelyard.client.hashing import HashedFile
+from steelyard.client.models import model_route
+from steelyard.client.parallel import Job, Stop, in_parallel
+from steelyard.client.progress import Stage
+from steelyard.client.references import ModelName
+
+PIECE_BYTES = 512 << 10
+BATCH_OBJECTS = 1000
+_EXPIRED = frozenset({401, 403, 404, 410})  # what a link that ran out, or a finished upload, answers
+_MAX_RENEWALS = 20
+_NOT_OURS_TO_SET = frozenset({"host", "content-length", "transfer-encoding", "connection", "user-agent", "cookie"})
+
+
+@dataclass(frozen=True)
+class Order:
+    """What the registry asks for one object: nothing (`href` None), one PUT, or the parts not yet `done`."""
+
+    href: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    chunk_bytes: int | None = None
+    part_urls: Mapping[int, str] = field(default_factory=dict)
+    done: frozenset[int] = frozenset()
+
+
+class Uploader:
+    """Sends the files of one push; `sent_bytes` counts what went over the wire and arrived."""
+
+    def __init__(self, http: Http, model: ModelName, stage: Stage, stop: Stop, *, threads: int) -> None:
+        self.http = http
+        self.stage = stage
+        self.stop = stop
+        self.sent_bytes = 0
+        self._route = model_route(model, "blobs", "batch")
+        self._threads = threads
+        self._lock = threading.Lock()
+
+    def upload(self, files: Sequence[HashedFile]) -> None:
+        """Send what the organisation lacks; files of equal bytes are sent once.
+
+        Raises FileChanged, DigestMismatch, TooLarge and other ApiErrors, ConnectionFailed.
+        """
+        unique = list({file.oid: file for file in files}.values())
+        for start in range(0, len(unique), BATCH_OBJECTS):
+            batch = unique[start : start + BATCH_OBJECTS]
+            uploads = [_Upload(self, file, order) for file, order in zip(batch, self.orders(batch), strict=True)]
+            jobs = [job for upload in uploads for job in upload.jobs()]
+            in_parallel(jobs, threads=self._threads, stop=self.stop)
+
+    def orders(self, files: Sequence[HashedFile]) -> list[Order]:
+        """What the registry asks for each file; also how links are renewed."""
+        body = {
+            "operation": "upload",
+            "transfers": ["basic", "multipart"],
+            "hash_algo": "sha256",
+            "objects": [{"oid": file.oid, "size": file.found.size_bytes} for file in files],
+        }
+        answer = self.http.call(
+            "POST", self._route, body=body, resend_safe=True, patience=MOVING_BYTES, pause=self.stop.pause
+        ).body
+        listed = answer.get("objects") if isinstance(answer, dict) else None
+        if not isinstance(listed, list) or not all(isinstance(each, dict) for each in listed):
+            raise UnexpectedAnswer("the answer to the upload request has no list of objects")
+        by_oid = {each.get("oid"): each for each in listed}
+        _raise_refusals(files, by_oid)
+        return [_order(by_oid.get(file.oid), file, self.http.base) for file in files]
+
+    def count(self, size_bytes: int) -> None:
+        """So many bytes arrived."""
+        with self._lock:
+            self.sent_bytes += size_bytes
+
+
+def _raise_refusals(files: Sequence[HashedFile], by_oid: Mapping[Any, Mapping[str, Any]]) -> None:
+    refused = [
+        (file.found.path, error) for file in files if isinstance(error := by_oid.get(file.oid, {}).get("error"), dict)
+    ]
+    if refused:
+        code = refused[0][1].get("code")
+        status = code if isinstance(code, int) else 422
+        lines = "\n".join(f"  {path}: {error.get('message')}" for path, error in refused[:20])
+        raise error_class(status, "")(status, "", f"the registry does not take these files:\n{lines}")
+
+
+def _order(answer: Mapping[str, Any] | None, file: HashedFile, base: str) -> Order:
+    if answer is None:
+        raise UnexpectedAnswer(f"the registry did not say what to do with {file.found.path}")
+    action = answer.get("actions", {}).get("upload") if isinstance(answer.get("actions", {}), dict) else None
+    if action is None:
+        return Order()
+    href, header = (action.get("href"), action.get("header") or {}) if isinstance(action, dict) else (None, {})
+    if not isinstance(href, str) or not isinstance(header, dict):
+        raise UnexpectedAnswer(f"the registry gave no link to upload {file.found.path}")
+    href = urljoin(f"{base}/", href)
+    if "chunk_size" not in header:
+        headers = {str(key): str(value) for key, value in header.items() if str(key).lower() not in _NOT_OURS_TO_SET}
+        return Order(href, headers)
+    return _parted_order(href, header, answer.get("parts_done"), file, base)
+
+
+def _parted_order(href: str, header: Mapping[str, Any], done: object, file: HashedFile, base: str) -> Order:
+    try:
+        chunk_bytes = int(header["chunk_size"])
+        count = -(-file.found.size_bytes // chunk_bytes) if chunk_bytes > 0 else 0
+        urls = {number: urljoin(f"{base}/", str(header[str(number)])) for number in range(1, count + 1)}
+    except (KeyError, ValueError, TypeError):
+        urls = {}
+    if not urls:
+        raise UnexpectedAnswer(f"the registry gave no usable links for the parts of {file.found.path}")
+    arrived = frozenset(number for number in done if number in urls) if isinstance(done, list) else frozenset()
+    return Order(href, {}, chunk_bytes, urls, arrived)
+
+
+class _Upload:
+    """One object on its way: its parts go in any order and thread, the last one completes it."""
+
+    def __init__(self, uploader: Uploader, file: HashedFile, order: Order) -> None:
+        self._uploader = uploader
+        self._file = file
+        self._order = order
+        self._sent = set(order.done)
+        self._jobs_left = 0
+        self._renewals = 0
+        self._lock = threading.Lock()
+
+    def jobs(self) -> list[Job]:
+        """What there is to do, each for itself."""
+        if self._order.href is None:
+            return []
+        missing = [number for number in self._order.part_urls if number not in self._sent]
+        self._uploader.stage.expect(sum(self._span(self._order, number)[1] for number in missing or self._whole()))
+        self._jobs_left = len(missing)
+        return [self._part_job(number) for number in missing] or [self._finish]
+
+    def _whole(self) -> list[int]:
+        """A plain upload counts as one part, numbered 0; a multipart one whose parts are all there has none."""
+        return [] if self._order.part_urls else [0]
+
+    def _span(self, order: Order, number: int) -> tuple[int, int]:
+        """(offset, length) in bytes of a part."""
+        chunk = order.chunk_bytes
+        size = self._file.found.size_bytes
+        if chunk is None or number == 0:
+            return 0, size
+        start = (number - 1) * chunk
+        return start, min(chunk, size - start)
+
+    def _part_job(self, number: int) -> Callable[[], None]:
+        def run() -> None:
+            self._renewing(lambda order: self._put(order, number))
+            with self._lock:
+                self._jobs_left -= 1
+                last = self._jobs_left == 0
+            if last:
+                self._finish()
+
+        return run
+
+    def _finish(self) -> None:
+        self._renewing(self._complete)
+
+    def _renewing(self, action: Callable[[Order], None]) -> None:
+        """Run with the links there are, and with fresh ones as often as they run out."""
+        while (order := self._order).href is not None:
+            try:
+                action(order)
+            except ValidationFailed as error:
+                raise self._explained(error) from error
+            except ApiError as error:
+                if error.status not in _EXPIRED or self._renewals >= _MAX_RENEWALS:
+                    raise
+                self._renew(order)
+            else:
+                return
+
+    def _renew(self, old: Order) -> None:
+        with self._lock:
+            if self._order is not old:
+                return  # another thread was faster
+            self._renewals += 1
+            self._order = self._uploader.orders([self._file])[0]
+            self._sent = set(self._order.done)
+
+    def _explained(self, error: ValidationFailed) -> SteelyardError:
+        path = self._file.found.path
+        if not self._file.still_the_same():
+            return FileChanged(f"{path} changed while it was being pushed; push again when nothing writes to it")
+        return DigestMismatch(f"the registry got other bytes than {path} holds: {error}")
+
+    def _put(self, order: Order, number: int) -> None:
+        """Send a part (0: the whole) and note that it arrived."""
+        if number in self._sent:
+            return
+        url = order.part_urls[number] if number in order.part_urls else str(order.href)
+        offset, length = self._span(order, number)
+        retrying(
+            lambda: self._put_once(url, order.headers, offset, length),
+            resend_safe=True, patience=MOVING_BYTES, pause=self._uploader.stop.pause,
+        )  # fmt: skip
+        self._uploader.count(length)
+        with self._lock:
+            self._sent.add(number)
+
+    def _put_once(self, url: str, headers: Mapping[str, str], offset: int, length: int) -> None:
+        shown = 0
+
+        def pieces() -> Iterator[bytes]:
+            nonlocal shown
+            for piece in _pieces(self._file, offset, length):
+                self._uploader.stop.check()
+                yield piece
+                shown += len(piece)
+                self._uploader.stage.advance(len(piece))
+
+        try:
+            self._uploader.http.put_bytes(url, pieces(), length, headers)
+        except SteelyardError:
+            self._uploader.stage.advance(-shown)
+            raise
+
+    def _complete(self, order: Order) -> None:
+        """Send what is missing still (all of it, after a session was lost) and have the registry prove the bytes."""
+        for number in [*order.part_urls] or [0]:
+            self._put(order, number)
+        if not order.part_urls:
+            return
+        http, stop = self._uploader.http, self._uploader.stop
+        href = str(order.href)
+        answer = http.call(
+            "POST", href, body={"oid": self._file.oid}, resend_safe=True, patience=MOVING_BYTES, pause=stop.pause
+        )
+        location = urljoin(href, answer.headers.get("Location", ""))
+        while answer.status == 202:
+            stop.pause(min(retry_after_seconds(answer.headers) or 0.5, 30.0))
+            answer = http.call("GET", location, patience=MOVING_BYTES, pause=stop.pause)
+
+
+def _pieces(file: HashedFile, offset: int, length: int) -> Iterator[bytes]:
+    """The bytes of a span, read as they are asked for. Raises FileChanged when the file is shorter by now."""
+    try:
+        handle = os.open(file.found.source, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
+        with FileIO(handle, "rb") as source:
+            source.seek(offset)
+            while length:
+                piece = source.read(min(PIECE_BYTES, length))
+                if not piece:
+                    raise FileChanged(f"{file.found.path} became shorter while it was being pushed; push again")
+                length -= len(piece)
+                yield piece
+    except OSError as error:
+        raise TransferError(f"{file.found.path} cannot be read: {error.strerror}") from error

@@ -1,0 +1,99 @@
+"""People: making, listing and disabling users, and the first of them."""
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from steelyard.server.core import tokens
+from steelyard.server.core.access import Actor, allow_administering
+from steelyard.server.core.audit import record
+from steelyard.server.core.orgs import add_org
+from steelyard.server.core.tokens import NewToken
+from steelyard.server.db.tables import User, utc_now
+from steelyard.server.errors import AlreadyExists, Conflict, NotFound
+from steelyard.server.names import OrgSlug
+
+_SYSTEM = Actor(principal="system", name="system", is_admin=True, token_uuid="system")  # noqa: S106 - no secret
+
+
+def find_user(session: Session, username: str) -> User | None:
+    """The user of that name."""
+    return session.scalar(select(User).where(User.username == username))
+
+
+def get_user(session: Session, username: str) -> User:
+    """The user of that name; raises `NotFound`."""
+    user = find_user(session, username)
+    if user is None:
+        raise NotFound(f"There is no user '{username}'. An instance admin makes users.")
+    return user
+
+
+def create_user(session: Session, actor: Actor, username: OrgSlug, email_address: str | None) -> tuple[User, NewToken]:
+    """Make a user, the organisation of his name, and his first token. Raises `AlreadyExists`."""
+    allow_administering(actor)
+    user, token = _add_user(session, username, email_address)
+    record(session, actor, "user.create", username)
+    return user, token
+
+
+def create_first_admin(session: Session, secret: str | None) -> NewToken | None:
+    """Make the instance admin `admin` if there is no user yet; None when there is one. For the server's first start."""
+    if session.scalar(select(func.count()).select_from(User)):
+        return None
+    user, token = _add_user(session, "admin", None, secret=secret)
+    user.is_admin = True
+    record(session, _SYSTEM, "user.create", "admin", is_admin=True)
+    return token
+
+
+def _add_user(
+    session: Session, username: str, email_address: str | None, *, secret: str | None = None
+) -> tuple[User, NewToken]:
+    if find_user(session, username) is not None:
+        raise AlreadyExists(f"The user name '{username}' is taken.")
+    user = User(username=username, email_address=email_address)
+    session.add(user)
+    session.flush()
+    add_org(session, slug=username, name=username, owner=user)
+    return user, tokens.issue(session, user, name="first token", secret=secret)
+
+
+def list_users(session: Session, actor: Actor, *, limit: int, after_id: int | None) -> list[User]:
+    """All users, oldest first. For instance admins."""
+    allow_administering(actor)
+    query = select(User).order_by(User.id).limit(limit)
+    return list(session.scalars(query if after_id is None else query.where(User.id > after_id)))
+
+
+def set_user(session: Session, actor: Actor, username: str, *, disabled: bool | None, is_admin: bool | None) -> User:
+    """Disable or enable a user, or change whether he is an instance admin. An instance keeps one admin who can act."""
+    allow_administering(actor)
+    user = get_user(session, username)
+    if disabled is not None:
+        user.disabled_at = (user.disabled_at or utc_now()) if disabled else None
+    if is_admin is not None:
+        user.is_admin = is_admin
+    session.flush()
+    if not session.scalar(select(func.count()).where(User.is_admin, User.disabled_at.is_(None))):
+        raise Conflict("An instance keeps one admin who can act. Make another user an admin first.")
+    changes = {"disabled": disabled, "is_admin": is_admin}
+    record(
+        session, actor, "user.update", username, **{key: value for key, value in changes.items() if value is not None}
+    )
+    return user
+
+
+def create_token_for(session: Session, actor: Actor, username: str) -> NewToken:
+    """A new token for a user who lost his. For instance admins."""
+    allow_administering(actor)
+    user = get_user(session, username)
+    made = tokens.issue(session, user, name=f"made by {actor.name}")
+    record(session, actor, "token.create", f"{username}/{made.token.uuid}", name=made.token.name)
+    return made
+
+
+def recover_token(session: Session, username: str) -> NewToken:
+    """A new token for a user, made by whoever holds the data directory."""
+    made = tokens.issue(session, get_user(session, username), name="made offline")
+    record(session, _SYSTEM, "token.create", f"{username}/{made.token.uuid}", name=made.token.name)
+    return made

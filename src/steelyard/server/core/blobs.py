@@ -1,0 +1,153 @@
+"""Which organisation holds which bytes, and what nothing needs any more.
+
+Knowing a digest is not owning its bytes: an organisation holds what was uploaded to it, and only that can be published.
+"""
+
+import secrets
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import TypeVar
+
+from sqlalchemy import ColumnElement, delete, exists, func, insert, select, update
+from sqlalchemy.orm import Session
+
+from steelyard.server.db.tables import Blob, Garbage, Model, OrgBlob, TreeBlob, Upload, Version, utc_now
+from steelyard.server.names import Oid
+
+T = TypeVar("T")
+_BATCH = 500  # names in one `IN (…)`; every database takes so many
+
+
+@dataclass(frozen=True, slots=True)
+class HeldBlob:
+    """Bytes that an organisation holds."""
+
+    id: int
+    oid: str
+    size_bytes: int
+    key: str
+
+
+def new_key(oid: Oid) -> str:
+    """A physical name for these bytes that was never used before."""
+    return f"{oid.hex}.{secrets.token_hex(4)}"
+
+
+def find_held(session: Session, org_id: int, oids: Collection[str]) -> dict[str, HeldBlob]:
+    """Those of the OIDs that the organisation holds."""
+    held: dict[str, HeldBlob] = {}
+    for some in _batches(oids):
+        query = (
+            select(Blob.id, Blob.oid, Blob.size_bytes, Blob.key)
+            .join(OrgBlob, OrgBlob.blob_id == Blob.id)
+            .where(OrgBlob.org_id == org_id, Blob.oid.in_(some))
+        )
+        held.update((row.oid, HeldBlob(*row)) for row in session.execute(query))
+    return held
+
+
+def find_keys(session: Session, oids: Collection[str]) -> dict[str, str]:
+    """OID -> physical name. For callers who have shown that they may read what holds them."""
+    found: dict[str, str] = {}
+    for some in _batches(oids):
+        found.update(session.execute(select(Blob.oid, Blob.key).where(Blob.oid.in_(some))).tuples().all())
+    return found
+
+
+def touch(session: Session, org_id: int, blob_ids: Collection[int]) -> None:
+    """Begin the grace of these bytes anew: somebody was just told that he need not send them."""
+    for some in _batches(blob_ids):
+        where = (OrgBlob.org_id == org_id, OrgBlob.blob_id.in_(some))
+        session.execute(update(OrgBlob).where(*where).values(touched_at=utc_now()))
+
+
+def link(session: Session, org_id: int, oid: str, size_bytes: int, key: str) -> str:
+    """Note that the organisation holds these proven bytes. Answers the key that is kept: ours, or an earlier one."""
+    blob = session.scalar(select(Blob).where(Blob.oid == oid))
+    if blob is None:
+        blob = Blob(oid=oid, size_bytes=size_bytes, key=key)
+        session.add(blob)
+        session.flush()
+    owned = session.get(OrgBlob, (org_id, blob.id))
+    if owned is None:
+        session.add(OrgBlob(org_id=org_id, blob_id=blob.id))
+    else:
+        owned.touched_at = utc_now()
+    return blob.key
+
+
+def held_bytes(session: Session, org_id: int) -> int:
+    """How many bytes the organisation holds, each digest counted once."""
+    total = select(func.coalesce(func.sum(Blob.size_bytes), 0)).join(OrgBlob, OrgBlob.blob_id == Blob.id)
+    return int(session.scalar(total.where(OrgBlob.org_id == org_id)) or 0)
+
+
+def attach(session: Session, tree_id: int, blob_ids: Iterable[int]) -> None:
+    """Note that a tree needs these bytes."""
+    rows = [{"tree_id": tree_id, "blob_id": blob_id} for blob_id in sorted(set(blob_ids))]
+    session.execute(insert(TreeBlob), rows)
+
+
+def collect(session: Session, org_grace_until: datetime) -> list[tuple[str, int]]:
+    """Let go of what nothing needs: links untouched since that moment, then bytes that no organisation holds.
+
+    Answers `(key, size_bytes)` of the bytes let go; each key is in `garbage` until the store has deleted it.
+    """
+    session.execute(delete(OrgBlob).where(_unneeded_link(org_grace_until)))
+    orphans = session.execute(
+        select(Blob.id, Blob.key, Blob.size_bytes).where(
+            ~exists().where(OrgBlob.blob_id == Blob.id), ~exists().where(TreeBlob.blob_id == Blob.id)
+        )
+    ).all()
+    for some in _batches([row.id for row in orphans]):
+        session.execute(delete(Blob).where(Blob.id.in_(some)))
+    session.add_all(Garbage(key=row.key) for row in orphans)
+    return [(row.key, row.size_bytes) for row in orphans]
+
+
+def list_collectable(session: Session, org_grace_until: datetime) -> list[tuple[str, int]]:
+    """What `collect` would let go: `(oid, size_bytes)`."""
+    kept = exists().where(OrgBlob.blob_id == Blob.id, ~_unneeded_link(org_grace_until))
+    query = select(Blob.oid, Blob.size_bytes).where(~kept, ~exists().where(TreeBlob.blob_id == Blob.id))
+    return [(oid, size) for oid, size in session.execute(query).tuples()]
+
+
+def _unneeded_link(until: datetime) -> ColumnElement[bool]:
+    needed = (
+        exists()
+        .where(TreeBlob.blob_id == OrgBlob.blob_id)
+        .where(Version.tree_id == TreeBlob.tree_id)
+        .where(Model.id == Version.model_id, Model.org_id == OrgBlob.org_id)
+    )
+    return (OrgBlob.touched_at <= until) & ~needed
+
+
+def list_garbage(session: Session) -> list[str]:
+    """Keys that the store has not let go of yet."""
+    return list(session.scalars(select(Garbage.key)))
+
+
+def forget_garbage(session: Session, keys: Collection[str]) -> None:
+    """The store has let go of these."""
+    for some in _batches(keys):
+        session.execute(delete(Garbage).where(Garbage.key.in_(some)))
+
+
+def list_blobs(session: Session) -> Iterator[HeldBlob]:
+    """All the bytes that the registry knows of."""
+    for row in session.execute(select(Blob.id, Blob.oid, Blob.size_bytes, Blob.key).order_by(Blob.id)):
+        yield HeldBlob(*row)
+
+
+def known_keys(session: Session) -> set[str]:
+    """Every physical name that a row stands for, those of unfinished uploads included."""
+    uploading = select(Upload.key).where(Upload.key.is_not(None))
+    return set(session.scalars(select(Blob.key))) | {str(key) for key in session.scalars(uploading)}
+
+
+def _batches(items: Collection[T]) -> Iterator[list[T]]:
+    rest = iter(items)
+    while some := list(islice(rest, _BATCH)):
+        yield some

@@ -1,0 +1,128 @@
+"""Downloads: who asked for which version, and how often a version was taken.
+
+Asking for a whole version writes an activity row at once. Counting is gathered in memory and written within seconds, so
+that serving a file costs no write: one per version, caller and hour.
+"""
+
+import threading
+import time
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from steelyard.server.core.access import Actor
+from steelyard.server.core.models import Found
+from steelyard.server.db.engine import Database
+from steelyard.server.db.tables import Download, DownloadHit, Token, Version, utc_now
+from steelyard.server.errors import NotFound
+
+HOUR_SECONDS = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class ActivityFilter:
+    """Which downloads to show."""
+
+    user_uuid: str | None = None
+    model_name: str | None = None
+
+
+def start_download(session: Session, actor: Actor, found: Found, version: Version) -> Download:
+    """Note that the caller asks for a whole version. It is ready at once: the tar is written while it is sent."""
+    now = utc_now()
+    download = Download(
+        org_id=found.org.id,
+        version_id=version.id,
+        model_name=found.model.name,
+        model_version=version.version,
+        format="tar",
+        status="ready",
+        principal=actor.principal,
+        user_uuid=actor.user_uuid,
+        file_size_bytes=version.size_bytes,
+        created_at=now,
+        completed_at=now,
+    )
+    session.add(download)
+    session.flush()
+    return download
+
+
+def get_download(session: Session, actor: Actor, org_id: int, download_uuid: str) -> tuple[Download, Version | None]:
+    """A download that the caller began himself, and its version if that is still there; raises `NotFound`."""
+    query = select(Download).where(Download.uuid == download_uuid, Download.org_id == org_id)
+    download = session.scalar(query.where(Download.principal == actor.principal))
+    if download is None:
+        raise NotFound("You began no such download here. `POST …/download` begins one.")
+    return download, session.get(Version, download.version_id) if download.version_id else None
+
+
+def list_activity(
+    session: Session, org_id: int, wanted: ActivityFilter, *, limit: int, offset: int
+) -> tuple[list[Download], int]:
+    """Downloads of an organisation's models, newest first, and how many there are in all."""
+    conditions = [Download.org_id == org_id]
+    if wanted.user_uuid is not None:
+        conditions.append(Download.user_uuid == wanted.user_uuid)
+    if wanted.model_name is not None:
+        conditions.append(func.lower(Download.model_name) == wanted.model_name.rpartition("/")[2].lower())
+    total = session.scalar(select(func.count()).select_from(Download).where(*conditions)) or 0
+    rows = session.scalars(select(Download).where(*conditions).order_by(Download.id.desc()).offset(offset).limit(limit))
+    return list(rows), total
+
+
+@dataclass(frozen=True, slots=True)
+class _Hit:
+    version_id: int
+    principal: str
+    hour: int
+
+
+class Usage:
+    """What was taken and by which token, since it was last written down. Safe to call from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._hits: set[_Hit] = set()
+        self._tokens: dict[str, datetime] = {}
+
+    def note_download(self, version_id: int, actor: Actor) -> None:
+        """Count a version as taken by this caller in this hour; an anonymous one is told by his address."""
+        principal = f"address:{actor.address}" if actor.is_anonymous else actor.principal
+        with self._lock:
+            self._hits.add(_Hit(version_id, principal, int(time.time()) // HOUR_SECONDS))
+
+    def note_token(self, token_uuid: str) -> None:
+        """Remember when a token was used last."""
+        with self._lock:
+            self._tokens[token_uuid] = utc_now()
+
+    def write_down(self, database: Database) -> None:
+        """One short transaction with all that was noted; what could not be written is kept for the next time."""
+        with self._lock:
+            hits, tokens, self._hits, self._tokens = self._hits, self._tokens, set(), {}
+        if not hits and not tokens:
+            return
+        try:
+            with database.write() as session:
+                for hit in hits:
+                    _count(session, hit)
+                for uuid, at in tokens.items():
+                    session.execute(update(Token).where(Token.uuid == uuid).values(last_used_at=at))
+        except Exception:
+            with self._lock:
+                self._hits |= hits
+                self._tokens = {**tokens, **self._tokens}
+            raise
+
+
+def _count(session: Session, hit: _Hit) -> None:
+    key = (hit.version_id, hit.principal, hit.hour)
+    if session.get(DownloadHit, key) is not None or session.get(Version, hit.version_id) is None:
+        return  # counted already, or the version was deleted meanwhile
+    session.add(DownloadHit(version_id=hit.version_id, principal=hit.principal, hour=hit.hour))
+    session.execute(
+        update(Version).where(Version.id == hit.version_id).values(download_count=Version.download_count + 1)
+    )

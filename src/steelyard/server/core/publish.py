@@ -1,0 +1,276 @@
+"""Publishing a version: the one verb through which every door makes one. Whole or not at all, never changed after."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from sqlalchemy.orm import Session
+
+from steelyard.server.core import blobs, uploads
+from steelyard.server.core.access import Action, Actor, allow
+from steelyard.server.core.aliases import set_alias
+from steelyard.server.core.audit import record
+from steelyard.server.core.blobs import HeldBlob
+from steelyard.server.core.models import Found, create_model, find_model, latest_query, refresh_latest
+from steelyard.server.core.versions import find_version, standing_of
+from steelyard.server.core.weights import size_category
+from steelyard.server.db.tables import IdempotencyKey, Model, Org, SpentVersion, Tree, Version, utc_now
+from steelyard.server.errors import AlreadyExists, Conflict, Fault, Invalid
+from steelyard.server.names import ModelName
+from steelyard.server.names import Version as SemVer
+
+Bump = Literal["major", "minor", "patch"]
+MAX_FAULTS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a publisher says of a version. All of it stays as it was published."""
+
+    framework: str | None = None
+    summary: str | None = None
+    description: str | None = None
+    task: str | None = None
+    architecture: str | None = None
+    base_model: str | None = None
+    license: str | None = None
+    pretty_name: str | None = None
+    size_category: str | None = None
+    tags: Sequence[str] | None = None
+    language: Sequence[str] | None = None
+    task_categories: Sequence[str] | None = None
+    dataset_refs: Sequence[Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewVersion:
+    """A version to be published: `number` or `bump`, and `artifacts`, path -> OID. `via` names the door it came by."""
+
+    artifacts: Mapping[str, str]
+    number: SemVer | None = None
+    bump: Bump | None = None
+    idempotency_key: str | None = None
+    description: Description = field(default_factory=Description)
+    metrics: Mapping[str, float | int | str] | None = None
+    origin: Mapping[str, Any] = field(default_factory=dict)
+    aliases: Sequence[str] = ()
+    is_public: bool = False
+    parameters: int | None = None
+    via: str = "api"
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The version, and whether this call made it (or found it there, the same)."""
+
+    found: Found
+    version: Version
+    created: bool
+
+
+def publish(session: Session, actor: Actor, org: Org, name: ModelName, new: NewVersion) -> Published:
+    """Make a version visible, whole. The same again changes nothing; anything different under its number is
+    `AlreadyExists`. Raises `Invalid` naming every OID that the organisation does not hold, and `Conflict` while bytes
+    are being proven."""
+    allow(actor, Action.PUBLISH, org.id)
+    model = find_model(session, org, name, lock=True)
+    earlier = model and _find_earlier(session, actor, org, model, new)
+    if earlier:
+        return earlier
+    held = _held(session, org, new.artifacts)
+    if model is None:
+        model = create_model(session, actor, org, name, is_public=new.is_public)
+    found = Found(model, org)
+    number = _choose_number(session, found, new)
+    version = _add_version(session, actor, found, number, new, held)
+    _remember(session, actor, model, new, number)
+    refresh_latest(session, model, found.full_name)
+    for alias in new.aliases:
+        set_alias(session, actor, found, version, alias)
+    target = f"{found.full_name}:{number}"
+    record(session, actor, "version.publish", target, org_id=org.id, files=len(new.artifacts), via=new.via)
+    return Published(found, version, created=True)
+
+
+# --- the same again
+
+
+def _find_earlier(session: Session, actor: Actor, org: Org, model: Model, new: NewVersion) -> Published | None:
+    """What an earlier call with the same meaning made; raises `AlreadyExists` when the number means something else."""
+    number = new.number or _remembered(session, actor, model, new)
+    version = number and find_version(session, model.id, number)
+    if not version:
+        return None
+    if version.content_sha256 != _content_digest(new):
+        raise AlreadyExists(
+            f"{org.slug}/{model.name}:{number} is published with different contents, and versions never change. "
+            "Publish under a new number."
+        )
+    return Published(Found(model, org), version, created=False)
+
+
+def _remembered(session: Session, actor: Actor, model: Model, new: NewVersion) -> SemVer | None:
+    row = session.get(IdempotencyKey, (model.id, actor.principal, new.idempotency_key))
+    if row is None:
+        return None
+    if row.request_sha256 != _request_digest(new):
+        fault = Fault(("header", "Idempotency-Key"), "this key was used for a different publish")
+        raise Invalid("This Idempotency-Key was used for something else. Send a new one.", faults=(fault,))
+    return SemVer.parse(row.version)
+
+
+def _remember(session: Session, actor: Actor, model: Model, new: NewVersion, number: SemVer) -> None:
+    if new.bump and new.idempotency_key:
+        session.merge(  # a retry after the version was deleted makes a new one under the same key
+            IdempotencyKey(
+                model_id=model.id,
+                principal=actor.principal,
+                key=new.idempotency_key,
+                request_sha256=_request_digest(new),
+                version=str(number),
+            )
+        )
+
+
+def _request_digest(new: NewVersion) -> bytes:
+    return hashlib.sha256(_content_digest(new) + (new.bump or "").encode()).digest()
+
+
+def _content_digest(new: NewVersion) -> bytes:
+    """A digest of all that never changes: artifacts and description, as the publisher sent them."""
+    said = {key: _plain(getattr(new.description, key)) for key in Description.__slots__}
+    said["framework"] = framework_of(new)
+    document = {"artifacts": dict(new.artifacts), **said}
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).digest()
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple | list) else value
+
+
+# --- the number
+
+
+def _choose_number(session: Session, found: Found, new: NewVersion) -> SemVer:
+    if new.number is not None:
+        if _is_spent(session, found, new.number):
+            raise AlreadyExists(
+                f"{found.full_name}:{new.number} was published and deleted; its number is spent. Publish a new number."
+            )
+        return new.number
+    if new.bump is None:
+        raise ValueError("a publish names a number or a bump")
+    latest = session.scalar(latest_query(found.model.id))
+    number = (SemVer.parse(latest.version) if latest else SemVer(0, 0, 0)).bump(new.bump)
+    while find_version(session, found.model.id, number) or _is_spent(session, found, number):
+        number = number.bump(new.bump)
+    return number
+
+
+def _is_spent(session: Session, found: Found, number: SemVer) -> bool:
+    return session.get(SpentVersion, (found.org.id, found.model.name_key, str(number))) is not None
+
+
+# --- the bytes
+
+
+def _held(session: Session, org: Org, artifacts: Mapping[str, str]) -> dict[str, HeldBlob]:
+    held = blobs.find_held(session, org.id, set(artifacts.values()))
+    missing = [(path, oid) for path, oid in artifacts.items() if oid not in held]
+    if missing:
+        _refuse_missing(session, org, missing)
+    return held
+
+
+def _refuse_missing(session: Session, org: Org, missing: list[tuple[str, str]]) -> None:
+    pending = uploads.list_pending(session, org.id, [oid for _, oid in missing])
+    if pending and all(oid in pending for _, oid in missing):
+        raise Conflict(
+            f"{len(pending)} files are still being proven. Publish again in a moment.",
+            retry_after_seconds=uploads.RETRY_SECONDS,
+        )
+    faults = [
+        Fault(("body", "artifacts", path), f"'{org.slug}' does not hold {oid}", "missing_artifact")
+        for path, oid in missing[:MAX_FAULTS]
+    ]
+    if len(missing) > MAX_FAULTS:
+        faults.append(Fault(("body", "artifacts"), f"{len(missing)} files are missing in all", "missing_artifact"))
+    path, oid = missing[0]
+    others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+    raise Invalid(
+        f"'{org.slug}' does not hold the bytes of {path} ({oid}){others}. Upload them with `blobs/batch` first.",
+        faults=tuple(faults),
+    )
+
+
+# --- the rows
+
+
+def _add_version(
+    session: Session, actor: Actor, found: Found, number: SemVer, new: NewVersion, held: Mapping[str, HeldBlob]
+) -> Version:
+    said, now = new.description, utc_now()
+    files = [[path, oid, held[oid].size_bytes] for path, oid in sorted(new.artifacts.items())]
+    tree = Tree(files=files, file_count=len(files), size_bytes=sum(size for _, _, size in files))
+    session.add(tree)
+    session.flush()
+    blobs.attach(session, tree.id, [blob.id for blob in held.values()])
+    version = Version(
+        model_id=found.model.id,
+        version=str(number),
+        precedence=number.precedence,
+        standing=standing_of(number),
+        tree_id=tree.id,
+        artifacts_hash=artifacts_hash(new.artifacts),
+        content_sha256=_content_digest(new),
+        size_bytes=tree.size_bytes,
+        metrics=dict(new.metrics) if new.metrics is not None else None,
+        origin=_stamped(actor, new, now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")),
+        created_by_user_id=actor.user_id,
+        created_at=now,
+        updated_at=now,
+        **{key: _plain(getattr(said, key)) for key in Description.__slots__},
+    )
+    version.framework = framework_of(new)
+    version.size_category = said.size_category or size_category(new.parameters, tree.size_bytes)
+    session.add(version)
+    session.flush()
+    return version
+
+
+def _stamped(actor: Actor, new: NewVersion, at: str) -> dict[str, Any]:
+    """The publisher's origin with our own stamp over whatever he wrote in its place."""
+    return {**new.origin, "registry": {"published_by": actor.name, "via": new.via, "at": at}}
+
+
+def artifacts_hash(artifacts: Mapping[str, str]) -> str:
+    """`sha256:` and the SHA-256 of the artifacts as `json.dumps(…, sort_keys=True)` writes them (contract section 4)."""
+    return "sha256:" + hashlib.sha256(json.dumps(dict(artifacts), sort_keys=True).encode()).hexdigest()
+
+
+_FRAMEWORKS = (
+    ("safetensors", (".safetensors",)),
+    ("gguf", (".gguf",)),
+    ("onnx", (".onnx",)),
+    ("pytorch", (".pt", ".pth", ".bin")),
+)
+
+
+def framework_of(new: NewVersion) -> str:
+    """The framework said, or what the files' names tell (contract 4, Publish)."""
+    if new.description.framework:
+        return new.description.framework
+    names = [path.lower() for path in new.artifacts]
+    for framework, endings in _FRAMEWORKS:
+        if any(name.endswith(endings) for name in names):
+            return framework
+    return "safetensors"
+
+
+def list_weight_files(session: Session, org: Org, artifacts: Mapping[str, str]) -> list[tuple[str, HeldBlob]]:
+    """The held files whose headers tell how many parameters a model has; read them before publishing."""
+    weights = {p: oid for p, oid in artifacts.items() if p.lower().endswith((".safetensors", ".gguf"))}
+    held = blobs.find_held(session, org.id, set(weights.values()))
+    return [(path, held[oid]) for path, oid in weights.items() if oid in held]

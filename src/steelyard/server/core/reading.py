@@ -1,0 +1,56 @@
+"""Reading the bytes of a version: files as sources to send, and the headers of weights."""
+
+from collections.abc import Sequence
+
+from sqlalchemy.orm import Session
+
+from steelyard.server.core import blobs
+from steelyard.server.core.archive import Archive, ArchiveFile, plan_archive
+from steelyard.server.core.blobs import HeldBlob
+from steelyard.server.core.versions import File, list_files
+from steelyard.server.core.weights import WeightFile, count_parameters
+from steelyard.server.db.tables import Version
+from steelyard.server.errors import StorageFailed
+from steelyard.server.storage import BlobStore, StoredBlob
+
+MOST_WEIGHT_FILES = 1_000  # of more than these the headers are not read: the size then tells the category
+
+
+def get_key(session: Session, file: File) -> str:
+    """The physical name of an artifact's bytes."""
+    key = blobs.find_keys(session, [file.oid]).get(file.oid)
+    if key is None:
+        raise StorageFailed("The registry has no record of these bytes. The operator runs `steelyard admin check`.")
+    return key
+
+
+def open_key(store: BlobStore, key: str) -> StoredBlob:
+    """The bytes of that name, open; raises `StorageFailed` when the store has lost them."""
+    blob = store.open(key)
+    if blob is None:
+        raise StorageFailed("The store does not have these bytes. The operator runs `steelyard admin check`.")
+    return blob
+
+
+def plan_version(session: Session, version: Version) -> Archive:
+    """The tar of a whole version: its files at their own paths."""
+    files = list_files(session, version)
+    keys = blobs.find_keys(session, {file.oid for file in files})
+    if any(file.oid not in keys for file in files):
+        raise StorageFailed("The registry has no record of some bytes. The operator runs `steelyard admin check`.")
+    return plan_archive([ArchiveFile(f.path, f.size_bytes, f.oid, keys[f.oid]) for f in files])
+
+
+def count_parameters_of(store: BlobStore, weights: Sequence[tuple[str, HeldBlob]]) -> int | None:
+    """How many parameters the headers of these files tell of; None where they do not, or are too many to read."""
+    if not 0 < len(weights) <= MOST_WEIGHT_FILES:
+        return None
+    return count_parameters([_weight_file(store, path, held) for path, held in weights])
+
+
+def _weight_file(store: BlobStore, path: str, held: HeldBlob) -> WeightFile:
+    def read(start: int, length: int) -> bytes:
+        with open_key(store, held.key) as blob:
+            return blob.read(start, length)
+
+    return WeightFile(path, held.size_bytes, read)

@@ -1,0 +1,269 @@
+"""Bytes on their way in: sessions that survive restarts, part by part, and the proof before anything is linked.
+
+An upload ends in one of two ways: its bytes hash to the OID that was announced and the organisation holds them, or
+nothing of it stays. Bytes first, then one short transaction.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import uuid4
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from steelyard.server.core import blobs
+from steelyard.server.core.access import Actor
+from steelyard.server.core.blobs import HeldBlob
+from steelyard.server.db.engine import Database
+from steelyard.server.db.tables import Org, Upload, UploadPart, utc_now
+from steelyard.server.errors import Conflict, Fault, Invalid, NotFound, StorageFailed, TooLarge
+from steelyard.server.names import Oid
+from steelyard.server.settings import Settings
+from steelyard.server.storage import BlobStore
+
+MAX_PARTS = 10_000  # what S3 allows; the part size grows for larger files
+RETRY_SECONDS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Bytes that a client would like to send."""
+
+    oid: Oid
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """The answer to one `Wanted`: `upload` is None when the organisation holds the bytes already."""
+
+    wanted: Wanted
+    upload: Upload | None
+    parts_done: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How much may come in: the limits in force and what is free on the store's disk (None: cannot be known)."""
+
+    settings: Settings
+    free_bytes: int | None
+
+
+def begin_uploads(session: Session, actor: Actor, org: Org, wanted: Sequence[Wanted], room: Room) -> list[Offer]:
+    """Open, or find again, an upload for each of these that the organisation does not hold. Raises `TooLarge`."""
+    held = blobs.find_held(session, org.id, {item.oid for item in wanted})
+    faults = _wrong_sizes(wanted, held)
+    if faults:
+        raise Invalid("Some sizes are not those of the bytes with these digests.", faults=faults)
+    blobs.touch(session, org.id, [blob.id for blob in held.values()])
+    missing = {item.oid: item for item in wanted if item.oid not in held}
+    _check_room(session, org, list(missing.values()), room)
+    offers = {oid: _offer(session, actor, org, item, room.settings) for oid, item in missing.items()}
+    return [offers.get(item.oid) or Offer(item, None) for item in wanted]
+
+
+def _wrong_sizes(wanted: Sequence[Wanted], held: dict[str, HeldBlob]) -> tuple[Fault, ...]:
+    return tuple(
+        Fault(("body", "objects", index, "size"), f"these bytes are {held[item.oid].size_bytes} long", "size_mismatch")
+        for index, item in enumerate(wanted)
+        if item.oid in held and held[item.oid].size_bytes != item.size_bytes
+    )
+
+
+def _check_room(session: Session, org: Org, missing: Sequence[Wanted], room: Room) -> None:
+    settings, incoming = room.settings, sum(item.size_bytes for item in missing)
+    largest = max((item.size_bytes for item in missing), default=0)
+    if settings.max_file_bytes and largest > settings.max_file_bytes:
+        raise TooLarge(
+            f"A file of {largest} bytes is larger than this server takes (max_file_bytes = {settings.max_file_bytes})."
+        )
+    if settings.quota_org_bytes and incoming:
+        held = blobs.held_bytes(session, org.id)
+        if held + incoming > settings.quota_org_bytes:
+            raise TooLarge(
+                f"'{org.slug}' holds {held} bytes and {incoming} more would pass its quota "
+                f"(quota_org_bytes = {settings.quota_org_bytes}). Delete versions or ask the operator."
+            )
+    if incoming and room.free_bytes is not None and room.free_bytes - incoming < settings.free_disk_floor_bytes:
+        raise TooLarge(
+            f"{incoming} more bytes would leave less than the disk's floor free "
+            f"(free_disk_floor_bytes = {settings.free_disk_floor_bytes}). The operator must make room."
+        )
+
+
+def _offer(session: Session, actor: Actor, org: Org, item: Wanted, settings: Settings) -> Offer:
+    query = select(Upload).where(
+        Upload.org_id == org.id,
+        Upload.oid == item.oid,
+        Upload.principal == actor.principal,
+        Upload.size_bytes == item.size_bytes,
+        Upload.state != "failed",
+    )
+    upload = session.scalar(query.order_by(Upload.created_at.desc()).limit(1))
+    if upload is None:
+        upload = Upload(
+            id=uuid4().hex,
+            org_id=org.id,
+            principal=actor.principal,
+            oid=item.oid,
+            size_bytes=item.size_bytes,
+            part_size_bytes=max(settings.part_size_bytes, math.ceil(item.size_bytes / MAX_PARTS)),
+        )
+        session.add(upload)
+        session.flush()
+    upload.touched_at = utc_now()
+    return Offer(item, upload, parts_done(session, upload.id))
+
+
+def parts_done(session: Session, upload_id: str) -> tuple[int, ...]:
+    """The numbers of the parts that arrived, ascending."""
+    query = select(UploadPart.number).where(UploadPart.upload_id == upload_id).order_by(UploadPart.number)
+    return tuple(session.scalars(query))
+
+
+def get_upload(session: Session, upload_id: str) -> Upload:
+    """An unfinished upload; raises `NotFound`."""
+    upload = session.get(Upload, upload_id)
+    if upload is None:
+        raise NotFound("There is no such upload: it is finished, has failed or was thrown away. Ask for a new one.")
+    return upload
+
+
+def part_count(upload: Upload) -> int:
+    """How many parts make the whole; an empty file has one, empty."""
+    return max(1, math.ceil(upload.size_bytes / upload.part_size_bytes))
+
+
+def part_span(upload: Upload, number: int) -> tuple[int, int]:
+    """`(offset_bytes, size_bytes)` of a part, counted from 1. Raises `NotFound` for a number outside."""
+    if not 1 <= number <= part_count(upload):
+        raise NotFound(f"This upload has the parts 1 to {part_count(upload)}.")
+    offset = (number - 1) * upload.part_size_bytes
+    return offset, min(upload.part_size_bytes, upload.size_bytes - offset)
+
+
+def record_part(session: Session, upload_id: str, number: int) -> None:
+    """A part is whole and on disk."""
+    upload = get_upload(session, upload_id)
+    if session.get(UploadPart, (upload_id, number)) is None:
+        session.add(UploadPart(upload_id=upload_id, number=number))
+    upload.touched_at = utc_now()
+
+
+def list_pending(session: Session, org_id: int, oids: Sequence[str]) -> set[str]:
+    """Those of the OIDs whose bytes are all here and still being proven for the organisation."""
+    query = select(Upload.oid).where(Upload.org_id == org_id, Upload.state == "proving")
+    return set(session.scalars(query)) & set(oids)
+
+
+# --- finishing
+
+
+def keep_streamed(database: Database, store: BlobStore, upload: Upload, stage_id: str, found_sha256: str) -> None:
+    """End an upload whose bytes came in one stream and were hashed on the way. Raises `Invalid` on a mismatch."""
+    if found_sha256 != Oid(upload.oid).hex:
+        store.discard(stage_id)
+        raise _mismatch(upload, found_sha256)
+    key = blobs.new_key(Oid(upload.oid))
+    store.commit(stage_id, key)
+    _link(database, store, upload, key)
+
+
+def start_proving(session: Session, upload_id: str) -> Upload:
+    """All parts are here: mark the upload, name the place its bytes go to. Raises `Conflict` when parts are missing."""
+    upload = get_upload(session, upload_id)
+    missing = sorted(set(range(1, part_count(upload) + 1)) - set(parts_done(session, upload_id)))
+    if missing:
+        some = ", ".join(map(str, missing[:20])) + ("…" if len(missing) > 20 else "")
+        raise Conflict(f"{len(missing)} of {part_count(upload)} parts have not arrived: {some}. Send them first.")
+    if upload.state != "proving":
+        upload.state, upload.key = "proving", blobs.new_key(Oid(upload.oid))
+    return upload
+
+
+def prove(database: Database, store: BlobStore, upload: Upload) -> None:
+    """Hash the whole, compare, and link. Raises `Invalid` on a mismatch; the upload is then failed and its bytes gone.
+
+    May be run again after a crash at any point: the place the bytes go to was written down before.
+    """
+    if upload.key is None:
+        raise ValueError("an upload is proven after start_proving")
+    if not _is_stored(store, upload.key):
+        try:
+            found = store.prove(upload.id).sha256_hex
+        except StorageFailed:
+            _reset(database, upload.id)
+            raise
+        if found != Oid(upload.oid).hex:
+            _fail(database, store, upload, found)
+        store.commit(upload.id, upload.key)
+    _link(database, store, upload, upload.key)
+
+
+def _is_stored(store: BlobStore, key: str) -> bool:
+    stored = store.open(key)
+    if stored is not None:
+        stored.close()
+    return stored is not None
+
+
+def _mismatch(upload: Upload, found_sha256: str) -> Invalid:
+    announced = f"these bytes hash to sha256:{found_sha256}, not to {upload.oid}"
+    return Invalid(
+        f"The bytes do not match their digest: {announced}. Nothing was kept; send the file again.",
+        faults=(Fault(("body",), announced, "digest_mismatch"),),
+    )
+
+
+def _fail(database: Database, store: BlobStore, upload: Upload, found_sha256: str) -> None:
+    error = _mismatch(upload, found_sha256)
+    with database.write() as session:
+        row = get_upload(session, upload.id)
+        row.state, row.failure, row.key = "failed", error.detail, None
+    store.discard(upload.id)
+    raise error
+
+
+def _reset(database: Database, upload_id: str) -> None:
+    """The parts cannot be read: forget them, so that the next attempt sends them again."""
+    with database.write() as session:
+        row = get_upload(session, upload_id)
+        row.state, row.key = "open", None
+        session.execute(delete(UploadPart).where(UploadPart.upload_id == upload_id))
+
+
+def _link(database: Database, store: BlobStore, upload: Upload, key: str) -> None:
+    """One short transaction: the organisation holds the bytes, the upload is over.
+
+    If it fails, the bytes stay where they are: the commit may have happened, and clean-up removes what has no row.
+    """
+    with database.write() as session:
+        kept_key = blobs.link(session, upload.org_id, upload.oid, upload.size_bytes, key)
+        session.execute(delete(UploadPart).where(UploadPart.upload_id == upload.id))
+        session.execute(delete(Upload).where(Upload.id == upload.id))
+    if kept_key != key:
+        store.delete(key)
+
+
+def known_ids(session: Session) -> set[str]:
+    """The ids of unfinished uploads: what may stand in the store unproven."""
+    return set(session.scalars(select(Upload.id)))
+
+
+def list_expired(session: Session, untouched_since: datetime) -> list[str]:
+    """Uploads that nobody went on with. What is being proven does not expire."""
+    return list(
+        session.scalars(select(Upload.id).where(Upload.touched_at < untouched_since, Upload.state != "proving"))
+    )
+
+
+def expire(session: Session, untouched_since: datetime) -> list[str]:
+    """Forget uploads that nobody went on with; answers the ids whose staged bytes can go."""
+    ids = list_expired(session, untouched_since)
+    for upload_id in ids:
+        session.execute(delete(UploadPart).where(UploadPart.upload_id == upload_id))
+        session.execute(delete(Upload).where(Upload.id == upload_id))
+    return ids

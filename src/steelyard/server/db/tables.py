@@ -1,0 +1,405 @@
+"""Every table of the registry. SQLAlchemy 2 declarative; nothing here that only one database understands.
+
+Numbers (`id`) are for joins and never leave the house; what the outside sees is a `uuid`, a name or a digest.
+"""
+
+from datetime import UTC, datetime
+from enum import IntEnum
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    String,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+BigInt = BigInteger().with_variant(Integer, "sqlite")  # only INTEGER PRIMARY KEY is SQLite's own row id
+
+
+def utc_now() -> datetime:
+    """Now, in UTC, aware."""
+    return datetime.now(UTC)
+
+
+class Instant(TypeDecorator[datetime]):
+    """A moment in UTC: aware in Python, stored without a zone where the database knows none."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.replace(tzinfo=UTC) if value.tzinfo is None else value
+
+
+class Table(DeclarativeBase):
+    """The root of all tables; constraint names are fixed so that migrations can name them."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it from the class
+        int: BigInt,
+        datetime: Instant(),
+        dict[str, Any]: JSON,
+        list[Any]: JSON,
+        bytes: LargeBinary,
+    }
+
+
+def _new_uuid() -> str:
+    return str(uuid4())
+
+
+class User(Table):
+    """A person. Each owns the organisation whose slug is the user name."""
+
+    __tablename__ = "users"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    uuid: Mapped[str] = mapped_column(String(36), unique=True, default=_new_uuid)
+    username: Mapped[str] = mapped_column(String(64), unique=True)
+    email_address: Mapped[str | None] = mapped_column(String(320))
+    is_admin: Mapped[bool] = mapped_column(Boolean, default=False)
+    disabled_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class Org(Table):
+    """An organisation: the owner of models and bytes."""
+
+    __tablename__ = "orgs"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    uuid: Mapped[str] = mapped_column(String(36), unique=True, default=_new_uuid)
+    slug: Mapped[str] = mapped_column(String(64), unique=True)
+    name: Mapped[str] = mapped_column(String(200))
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+    updated_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class Member(Table):
+    """A person's role in an organisation."""
+
+    __tablename__ = "members"
+    org_id: Mapped[int] = mapped_column(ForeignKey("orgs.id"), primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), primary_key=True, index=True)
+    role: Mapped[str] = mapped_column(String(20))
+    added_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class ServiceAccount(Table):
+    """A member with tokens and no person."""
+
+    __tablename__ = "service_accounts"
+    __table_args__ = (UniqueConstraint("org_id", "name"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    uuid: Mapped[str] = mapped_column(String(36), unique=True, default=_new_uuid)
+    org_id: Mapped[int] = mapped_column(ForeignKey("orgs.id"))
+    name: Mapped[str] = mapped_column(String(64))
+    role: Mapped[str] = mapped_column(String(20))
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class Token(Table):
+    """A credential of a person or a service account. Only the SHA-256 of the secret is kept."""
+
+    __tablename__ = "tokens"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    uuid: Mapped[str] = mapped_column(String(36), unique=True, default=_new_uuid)
+    secret_sha256: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
+    name: Mapped[str] = mapped_column(String(200))
+    user_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"), index=True)
+    service_account_id: Mapped[int | None] = mapped_column(ForeignKey("service_accounts.id"), index=True)
+    org_id: Mapped[int | None] = mapped_column(ForeignKey("orgs.id"))
+    access: Mapped[str] = mapped_column(String(10), default="write")
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+
+
+class Model(Table):
+    """A name in an organisation under which versions are published."""
+
+    __tablename__ = "models"
+    __table_args__ = (
+        UniqueConstraint("org_id", "name_key"),
+        Index("ix_models_public", "is_public", "org_id"),
+    )
+    id: Mapped[int] = mapped_column(primary_key=True)
+    org_id: Mapped[int] = mapped_column(ForeignKey("orgs.id"))
+    name: Mapped[str] = mapped_column(String(96))
+    name_key: Mapped[str] = mapped_column(String(96))
+    is_public: Mapped[bool] = mapped_column(Boolean, default=False)
+    latest_version_id: Mapped[int | None] = mapped_column(index=True)  # no foreign key: versions refer to models
+    search_text: Mapped[str] = mapped_column(Text, default="")
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+    updated_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class Tree(Table):
+    """The files of one version, written once: `files` is a list of `[path, oid, size_bytes]`, sorted by path.
+
+    One JSON document and the narrow `tree_blobs`, instead of a wide row a file: a version of a thousand files is
+    published in a tenth of the time, and no query ever asks for one path of many versions.
+    """
+
+    __tablename__ = "trees"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    files: Mapped[list[Any]]
+    file_count: Mapped[int]
+    size_bytes: Mapped[int]
+
+
+class Standing(IntEnum):
+    """How a version stands when the latest is chosen: the higher goes first, and a yanked one never."""
+
+    YANKED = 0
+    PRERELEASE = 1
+    STABLE = 2
+
+
+class Version(Table):
+    """A published version. All but metrics, yank and the count of downloads stays as it was published.
+
+    `precedence` is the binary key of `names.Version`: its byte order is SemVer's.
+    """
+
+    __tablename__ = "versions"
+    __table_args__ = (
+        UniqueConstraint("model_id", "version"),
+        # Read backwards, this index gives a model's versions in their order, and its latest as the first row.
+        Index("ix_versions_order", "model_id", "standing", "precedence", "id"),
+    )
+    id: Mapped[int] = mapped_column(primary_key=True)
+    uuid: Mapped[str] = mapped_column(String(36), unique=True, default=_new_uuid)
+    model_id: Mapped[int] = mapped_column(ForeignKey("models.id"))
+    version: Mapped[str] = mapped_column(String(120))
+    precedence: Mapped[bytes] = mapped_column(LargeBinary(512))
+    standing: Mapped[int] = mapped_column(SmallInteger)
+    yank_reason: Mapped[str | None] = mapped_column(Text)
+    yanked_at: Mapped[datetime | None]
+    tree_id: Mapped[int] = mapped_column(ForeignKey("trees.id"))
+    artifacts_hash: Mapped[str] = mapped_column(String(71))
+    content_sha256: Mapped[bytes] = mapped_column(LargeBinary(32))
+    size_bytes: Mapped[int]
+    framework: Mapped[str] = mapped_column(String(100))
+    summary: Mapped[str | None] = mapped_column(Text)
+    description: Mapped[str | None] = mapped_column(Text)
+    task: Mapped[str | None] = mapped_column(Text)
+    architecture: Mapped[str | None] = mapped_column(Text)
+    base_model: Mapped[str | None] = mapped_column(Text)
+    license: Mapped[str | None] = mapped_column(Text)
+    pretty_name: Mapped[str | None] = mapped_column(Text)
+    size_category: Mapped[str | None] = mapped_column(String(100))
+    tags: Mapped[list[Any] | None]
+    language: Mapped[list[Any] | None]
+    task_categories: Mapped[list[Any] | None]
+    dataset_refs: Mapped[list[Any] | None]
+    metrics: Mapped[dict[str, Any] | None]
+    origin: Mapped[dict[str, Any]]
+    download_count: Mapped[int] = mapped_column(default=0)
+    created_by_user_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+    updated_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class ModelFacet(Table):
+    """What a model's latest version can be filtered by: one row a value. Remade whenever the latest moves."""
+
+    __tablename__ = "model_facets"
+    __table_args__ = (Index("ix_model_facets_value", "kind", "value", "model_id"),)
+    model_id: Mapped[int] = mapped_column(ForeignKey("models.id", ondelete="CASCADE"), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(20), primary_key=True)
+    value: Mapped[str] = mapped_column(String(200), primary_key=True)
+
+
+class SpentVersion(Table):
+    """The number of a deleted version. It is never given again, also after the whole model went."""
+
+    __tablename__ = "spent_versions"
+    org_id: Mapped[int] = mapped_column(ForeignKey("orgs.id"), primary_key=True)
+    name_key: Mapped[str] = mapped_column(String(96), primary_key=True)
+    version: Mapped[str] = mapped_column(String(120), primary_key=True)
+    deleted_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class Alias(Table):
+    """A movable name for one version."""
+
+    __tablename__ = "aliases"
+    __table_args__ = (UniqueConstraint("model_id", "alias"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    model_id: Mapped[int] = mapped_column(ForeignKey("models.id"))
+    version_id: Mapped[int] = mapped_column(ForeignKey("versions.id"), index=True)
+    alias: Mapped[str] = mapped_column(String(50))
+    protected: Mapped[bool] = mapped_column(Boolean, default=False)
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+    updated_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class AliasMove(Table):
+    """One step of an alias's history: `from_version` is null when it was set, `to_version` when it was removed."""
+
+    __tablename__ = "alias_moves"
+    __table_args__ = (Index("ix_alias_moves_alias", "model_id", "alias", "id"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    model_id: Mapped[int] = mapped_column(ForeignKey("models.id"))
+    alias: Mapped[str] = mapped_column(String(50))
+    at: Mapped[datetime] = mapped_column(default=utc_now)
+    by: Mapped[str] = mapped_column(String(140))
+    from_version: Mapped[str | None] = mapped_column(String(120))
+    to_version: Mapped[str | None] = mapped_column(String(120))
+
+
+class Blob(Table):
+    """Proven bytes. `key` is their physical name in the store and is never used a second time."""
+
+    __tablename__ = "blobs"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    oid: Mapped[str] = mapped_column(String(71), unique=True)
+    size_bytes: Mapped[int]
+    key: Mapped[str] = mapped_column(String(80), unique=True)
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class OrgBlob(Table):
+    """An organisation holds these bytes: it has proven to possess them. `touched_at` is for clean-up's grace."""
+
+    __tablename__ = "org_blobs"
+    org_id: Mapped[int] = mapped_column(ForeignKey("orgs.id"), primary_key=True)
+    blob_id: Mapped[int] = mapped_column(ForeignKey("blobs.id"), primary_key=True, index=True)
+    touched_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class TreeBlob(Table):
+    """Which bytes a tree needs: what clean-up must keep."""
+
+    __tablename__ = "tree_blobs"
+    __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012 - SQLAlchemy reads it from the class
+    blob_id: Mapped[int] = mapped_column(ForeignKey("blobs.id"), primary_key=True)
+    tree_id: Mapped[int] = mapped_column(ForeignKey("trees.id", ondelete="CASCADE"), primary_key=True, index=True)
+
+
+class Garbage(Table):
+    """A key whose bytes nothing needs any more, until the store has let go of them."""
+
+    __tablename__ = "garbage"
+    key: Mapped[str] = mapped_column(String(80), primary_key=True)
+    at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class Upload(Table):
+    """Bytes on their way in. `state`: `open`, `proving`, `failed`. `key` is where they go, known while proving."""
+
+    __tablename__ = "uploads"
+    __table_args__ = (Index("ix_uploads_session", "org_id", "oid", "principal"),)
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    org_id: Mapped[int] = mapped_column(ForeignKey("orgs.id"))
+    principal: Mapped[str] = mapped_column(String(50))
+    oid: Mapped[str] = mapped_column(String(71))
+    size_bytes: Mapped[int]
+    part_size_bytes: Mapped[int]
+    key: Mapped[str | None] = mapped_column(String(80))
+    state: Mapped[str] = mapped_column(String(10), default="open")
+    failure: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+    touched_at: Mapped[datetime] = mapped_column(default=utc_now, index=True)
+
+
+class UploadPart(Table):
+    """A part that arrived whole and is on disk."""
+
+    __tablename__ = "upload_parts"
+    upload_id: Mapped[str] = mapped_column(ForeignKey("uploads.id", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+
+
+class Download(Table):
+    """Somebody asked for a whole version. Kept, by name, when the version goes."""
+
+    __tablename__ = "downloads"
+    __table_args__ = (Index("ix_downloads_activity", "org_id", "id"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    uuid: Mapped[str] = mapped_column(String(36), unique=True, default=_new_uuid)
+    org_id: Mapped[int] = mapped_column(ForeignKey("orgs.id"))
+    version_id: Mapped[int | None] = mapped_column(ForeignKey("versions.id", ondelete="SET NULL"), index=True)
+    model_name: Mapped[str] = mapped_column(String(96))
+    model_version: Mapped[str] = mapped_column(String(120))
+    format: Mapped[str] = mapped_column(String(20))
+    status: Mapped[str] = mapped_column(String(20))
+    principal: Mapped[str] = mapped_column(String(50))
+    user_uuid: Mapped[str | None] = mapped_column(String(36))
+    file_size_bytes: Mapped[int | None]
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+    completed_at: Mapped[datetime | None]
+
+
+class DownloadHit(Table):
+    """One version, one caller, one hour: what `download_count` counts once."""
+
+    __tablename__ = "download_hits"
+    version_id: Mapped[int] = mapped_column(ForeignKey("versions.id", ondelete="CASCADE"), primary_key=True)
+    principal: Mapped[str] = mapped_column(String(64), primary_key=True)
+    hour: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+
+
+class AuditEvent(Table):
+    """Who did what, when, from where. Written in the transaction that did it; never changed."""
+
+    __tablename__ = "audit_events"
+    __table_args__ = (Index("ix_audit_events_org", "org_id", "id"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    org_id: Mapped[int | None] = mapped_column(ForeignKey("orgs.id"))
+    at: Mapped[datetime] = mapped_column(default=utc_now)
+    actor: Mapped[str] = mapped_column(String(140))
+    token_uuid: Mapped[str | None] = mapped_column(String(36))
+    action: Mapped[str] = mapped_column(String(50))
+    target: Mapped[str] = mapped_column(String(400))
+    details: Mapped[dict[str, Any]]
+    address: Mapped[str | None] = mapped_column(String(64))
+    request_id: Mapped[str | None] = mapped_column(String(128))
+
+
+class IdempotencyKey(Table):
+    """What a publish with `bump` answered, so that its retry answers the same."""
+
+    __tablename__ = "idempotency_keys"
+    model_id: Mapped[int] = mapped_column(ForeignKey("models.id", ondelete="CASCADE"), primary_key=True)
+    principal: Mapped[str] = mapped_column(String(50), primary_key=True)
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    request_sha256: Mapped[bytes] = mapped_column(LargeBinary(32))
+    version: Mapped[str] = mapped_column(String(120))
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class SigningKey(Table):
+    """Secrets that tickets are signed with; the newest signs, all verify."""
+
+    __tablename__ = "signing_keys"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    secret: Mapped[bytes] = mapped_column(LargeBinary(32))
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)

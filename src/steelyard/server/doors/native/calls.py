@@ -1,0 +1,189 @@
+"""How a request reaches a native handler: the caller is known before a body is read, and a body is read within limits.
+
+A handler gets a `Call`: the registry, the actor, and sessions to read or to write with.
+"""
+
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, ClassVar
+from urllib.parse import unquote
+
+from fastapi import Depends, Request, Response
+from fastapi.routing import APIRoute
+from pydantic_core import from_json
+from sqlalchemy.orm import Session
+from starlette.concurrency import run_in_threadpool
+from starlette.routing import Match
+from starlette.types import Scope
+
+from steelyard.server.context import Registry
+from steelyard.server.core import tokens
+from steelyard.server.core.access import Actor
+from steelyard.server.core.limits import LimitedAction
+from steelyard.server.doors.credentials import read_secret
+from steelyard.server.doors.middleware import notes_of
+from steelyard.server.errors import BadRequest, TooLarge, Unauthenticated, UnsupportedMediaType
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request to the native API."""
+
+    registry: Registry
+    actor: Actor
+    base_url: str
+
+    @contextmanager
+    def read(self, spends: LimitedAction = LimitedAction.READ) -> Iterator[Session]:
+        """A session that reads; takes one from the caller's budget for this kind of thing."""
+        self._take(spends)
+        with self.registry.database.read() as session:
+            yield session
+
+    @contextmanager
+    def write(self, spends: LimitedAction = LimitedAction.WRITE) -> Iterator[Session]:
+        """One transaction, committed when the block ends: so before anything is answered."""
+        self._take(spends)
+        with self.registry.database.write() as session:
+            yield session
+
+    def _take(self, action: LimitedAction) -> None:
+        caller = self.actor.address or "?" if self.actor.is_anonymous else self.actor.principal
+        self.registry.limiter.take(action, caller)
+
+    def url(self, path: str) -> str:
+        """An absolute link to a path of this server."""
+        return (self.registry.settings.public_url or self.base_url) + path
+
+
+def _call_of(request: Request) -> Call:
+    call = request.state.call
+    assert isinstance(call, Call)
+    return call
+
+
+CallHere = Annotated[Call, Depends(_call_of)]
+
+
+class NativeRoute(APIRoute):
+    """A route whose caller must show a valid token."""
+
+    admits_anonymous: ClassVar[bool] = False
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Match on the raw path; decode each parameter after (contract section 1)."""
+        match, found = super().matches(scope)
+        if "path_params" in found:
+            found["path_params"] = {k: unquote(v, errors="replace") for k, v in found["path_params"].items()}
+        return match, found
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The framework's handler, after the caller is known."""
+        handle = super().get_route_handler()
+
+        async def handle_call(request: Request) -> Response:
+            notes_of(request.scope).route = self.path_format
+            request.state.call = await self.open_call(request)
+            if self.body_field is not None:
+                check_content_type(request)
+            return await handle(JsonRequest(request.scope, request.receive))
+
+        return handle_call
+
+    async def open_call(self, request: Request) -> Call:
+        """Who is calling. Raises `Unauthenticated`."""
+        return await run_in_threadpool(_authenticate, request, admits_anonymous=self.admits_anonymous)
+
+
+class PublicRoute(NativeRoute):
+    """A route that an operator may open to callers without a token: it shows nothing but public models to them."""
+
+    admits_anonymous = True
+
+
+class TicketRoute(NativeRoute):
+    """A route whose URL carries its own right; credentials are not looked at."""
+
+    async def open_call(self, request: Request) -> Call:
+        """Nobody yet: the handler finds out from the ticket."""
+        return _call(request, Actor(principal="ticket", name="ticket", sees_public=False))
+
+
+def acting_as(call: Call, actor: Actor, request: Request) -> Call:
+    """The same call, once its ticket has told whose it is."""
+    notes = notes_of(request.scope)
+    notes.actor = actor.name
+    return replace(call, actor=replace(actor, address=notes.origin.address, request_id=notes.request_id))
+
+
+def _authenticate(request: Request, *, admits_anonymous: bool) -> Call:
+    registry: Registry = request.app.state.registry
+    secret = read_secret(request.headers)
+    if secret is None:
+        if admits_anonymous and registry.settings.anonymous_public:
+            return _call(request, Actor(principal="anonymous", name="anonymous", read_only=True))
+        raise Unauthenticated("Authentication failed: send `Authorization: Bearer <token>`.")
+    address = notes_of(request.scope).origin.address or "?"
+    registry.limiter.check(LimitedAction.SIGN_IN_FAILURES, address)
+    try:
+        with registry.database.read() as session:
+            actor = tokens.authenticate(session, secret)
+    except Unauthenticated:
+        registry.limiter.take(LimitedAction.SIGN_IN_FAILURES, address)
+        raise
+    registry.usage.note_token(actor.token_uuid or "")
+    return _call(request, actor)
+
+
+def _call(request: Request, actor: Actor) -> Call:
+    notes = notes_of(request.scope)
+    notes.actor = actor.name
+    known = replace(actor, address=notes.origin.address, request_id=notes.request_id)
+    return Call(request.app.state.registry, known, notes.origin.base_url)
+
+
+class JsonRequest(Request):
+    """A request whose body is JSON of bounded size, read by a parser that survives hostile input."""
+
+    async def body(self) -> bytes:
+        """The whole body; raises `TooLarge`."""
+        if not hasattr(self, "_body"):
+            self._body = b"".join([piece async for piece in self._bounded()])
+        return self._body
+
+    async def _bounded(self) -> AsyncIterator[bytes]:
+        limit, size = self.app.state.registry.settings.max_body_bytes, 0
+        announced = self.headers.get("content-length", "0")
+        if announced.isdecimal() and int(announced[:20]) > limit:
+            raise _too_large(limit)
+        async for piece in self.stream():
+            size += len(piece)
+            if size > limit:
+                raise _too_large(limit)
+            yield piece
+
+    async def json(self) -> Any:
+        """The body as JSON (RFC 8259, so neither NaN nor Infinity); raises `BadRequest`."""
+        return await run_in_threadpool(parse_json, await self.body())
+
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(f"The body is larger than this server reads ({limit} bytes).")
+
+
+def parse_json(body: bytes) -> Any:
+    """JSON from outside, nested no deeper than the parser's bound; raises `BadRequest`."""
+    try:
+        return from_json(body, allow_inf_nan=False)
+    except ValueError as error:
+        raise BadRequest(f"The body is not valid JSON: {error}.") from error
+
+
+def check_content_type(request: Request) -> None:
+    """Raise `UnsupportedMediaType` for a body that is announced as something else than JSON."""
+    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    if kind != "application/json" and not kind.endswith("+json"):
+        raise UnsupportedMediaType(
+            f"This operation reads JSON, not {kind[:100]}. Send `Content-Type: application/json`."
+        )

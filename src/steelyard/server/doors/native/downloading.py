@@ -1,0 +1,157 @@
+"""Bytes on their way out: single files, and whole versions as one tar behind a link of its own (contract section 4)."""
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, Request, Response
+from sqlalchemy.orm import Session
+
+from steelyard.server.core import models, reading, tokens, versions
+from steelyard.server.core.access import Actor
+from steelyard.server.core.limits import LimitedAction
+from steelyard.server.core.models import Found
+from steelyard.server.core.tickets import Ticket
+from steelyard.server.db.tables import Download, Model, Org, Version
+from steelyard.server.doors.native import schemas as s
+from steelyard.server.doors.native.answers import model_path
+from steelyard.server.doors.native.calls import Call, CallHere, PublicRoute, TicketRoute, acting_as
+from steelyard.server.doors.native.documentation import errors
+from steelyard.server.doors.native.parameters import (
+    ExactVersionPath,
+    FilePath,
+    NamePath,
+    OrgPath,
+    ReferencePath,
+    TicketQuery,
+)
+from steelyard.server.doors.sending import ArchiveSource, BlobSource, BytesResponse, attachment
+from steelyard.server.errors import NotFound, Unauthenticated
+from steelyard.server.names import ModelName
+
+_BYTES = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+_TAR = {"content": {"application/x-tar": {"schema": {"type": "string", "format": "binary"}}}}
+_PARTIAL = {"description": "The ranges asked for"}
+_UNCHANGED = {"description": "The reader has these bytes"}
+
+files = APIRouter(prefix="/org/{org}", tags=["bytes"], route_class=PublicRoute, responses=errors(412, 416))
+archives = APIRouter(
+    prefix="/org/{org}",
+    tags=["bytes"],
+    route_class=TicketRoute,
+    responses=errors(412, 416),
+)
+
+
+_FILE: dict[str, Any] = {
+    "path": "/models/{name}/{version}/files/{path:path}",
+    "response_class": Response,
+    "responses": {200: _BYTES, 206: {**_BYTES, **_PARTIAL}, 304: _UNCHANGED},
+}
+_ARCHIVE: dict[str, Any] = {
+    "path": "/models/{name}/{version}/archive",
+    "response_class": Response,
+    "responses": {200: _TAR, 206: {**_TAR, **_PARTIAL}, 304: _UNCHANGED},
+    "openapi_extra": {"x-credential": False},
+}
+
+
+@files.get(**_FILE)
+@files.head(**_FILE, name="head_model_artifact")
+def get_model_artifact(
+    request: Request, call: CallHere, org: OrgPath, name: NamePath, version: ReferencePath, path: FilePath
+) -> Response:
+    """Get one file of a version; ranges, conditional requests and HEAD are understood."""
+    with call.read(LimitedAction.TRANSFER) as session:
+        found = models.get_model(session, call.actor, org, name)
+        resolved = versions.resolve(session, found, version)
+        file = versions.get_file(session, found, resolved.version, path)
+        key = reading.get_key(session, file)
+    if request.method == "GET":
+        call.registry.usage.note_download(resolved.version.id, call.actor)
+    source = BlobSource(reading.open_key(call.registry.store, key), file.size_bytes, f'"{file.oid}"')
+    return BytesResponse(
+        source,
+        content_disposition=attachment(path.rpartition("/")[2]),
+        headers={
+            **_caching(exact=resolved.manner == "exact"),
+            "Content-Location": _file_path(found, resolved.version, path),
+        },
+    )
+
+
+def _caching(*, exact: bool) -> dict[str, str]:
+    lasting = "private, max-age=31536000, immutable"
+    return {"Cache-Control": lasting if exact else "private, no-cache", "Vary": "Authorization"}
+
+
+def _file_path(found: Found, version: Version, path: str) -> str:
+    return f"{model_path(found, version.version)}/files/{quote(path, safe='/+')}"
+
+
+@archives.get(**_ARCHIVE)
+@archives.head(**_ARCHIVE, name="head_model_archive")
+def get_model_archive(
+    request: Request, call: CallHere, org: OrgPath, name: NamePath, version: ExactVersionPath, ticket: TicketQuery
+) -> Response:
+    """Get a whole version as one uncompressed tar. The link, with its ticket, comes from the download operation."""
+    with call.registry.database.read() as session:
+        actor = _actor_of(session, call, request, ticket, f"{org}/{name.key}:{version}")
+        found = models.get_model(session, actor, org, name)
+        chosen = versions.get_exact(session, found, version)
+        archive = reading.plan_version(session, chosen)
+    return BytesResponse(
+        ArchiveSource(archive, call.registry.store),
+        content_disposition=attachment(_archive_name(found, chosen)),
+        content_type="application/x-tar",
+        headers=_caching(exact=True),
+    )
+
+
+def _actor_of(session: Session, call: Call, request: Request, ticket: str, subject: str) -> Actor:
+    """Whose link this is, and what he may now: a revoked token's links die with it."""
+    read = call.registry.tickets.read(ticket, "download", subject)
+    if read.token_uuid is not None:
+        return acting_as(call, tokens.actor_of_token(session, read.token_uuid), request).actor
+    if not call.registry.settings.anonymous_public:
+        raise Unauthenticated("Authentication failed: this server no longer serves callers without a token.")
+    return Actor(principal="anonymous", name="anonymous", read_only=True)
+
+
+def ticket_for(call: Call, found: Found, version: Version, download_uuid: str) -> s.DownloadTicket:
+    """The link to a whole version, for the caller."""
+    url, expires_at = _link(call, found, version)
+    return s.DownloadTicket(
+        download_id=download_uuid,
+        status="ready",
+        url=url,
+        expires_at=expires_at,
+        filename=_archive_name(found, version),
+    )
+
+
+def status_of(session: Session, call: Call, org: Org, download: Download, version: Version | None) -> s.DownloadStatus:
+    """How a download stands; one of a version that is gone, or hidden by now, has failed."""
+    if version is None:
+        error = f"{org.slug}/{download.model_name}:{download.model_version} was deleted"
+        return s.DownloadStatus(download_id=download.uuid, status="failed", error=error)
+    model = session.get_one(Model, version.model_id)
+    try:
+        found = models.get_model(session, call.actor, org.slug, ModelName.parse(model.name))
+    except NotFound as error:
+        return s.DownloadStatus(download_id=download.uuid, status="failed", error=error.detail)
+    url, expires_at = _link(call, found, version)
+    return s.DownloadStatus(download_id=download.uuid, status="ready", url=url, expires_at=expires_at)
+
+
+def _link(call: Call, found: Found, version: Version) -> tuple[str, datetime]:
+    expires_at = int(time.time()) + call.registry.settings.download_ttl_seconds
+    subject = f"{found.org.slug}/{found.model.name_key}:{version.version}"
+    ticket = call.registry.tickets.sign(Ticket("download", subject, call.actor.token_uuid, expires_at))
+    path = f"{model_path(found, version.version)}/archive?ticket={ticket}"
+    return call.url(path), datetime.fromtimestamp(expires_at, UTC)
+
+
+def _archive_name(found: Found, version: Version) -> str:
+    return f"{found.model.name}-{version.version}.tar"

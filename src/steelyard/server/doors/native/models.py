@@ -1,0 +1,332 @@
+"""Models and their versions: the routes under `/api/v1/org/{org}` (contract section 4)."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from sqlalchemy.orm import Session
+
+from steelyard.server.core import aliases, downloads, models, orgs, publish, versions
+from steelyard.server.core.access import Action
+from steelyard.server.core.downloads import ActivityFilter
+from steelyard.server.core.limits import LimitedAction
+from steelyard.server.core.models import FacetKind, Found, ModelFilter, SortBy
+from steelyard.server.core.versions import Resolved
+from steelyard.server.db.tables import Version
+from steelyard.server.doors.native import answers, downloading, publishing
+from steelyard.server.doors.native import schemas as s
+from steelyard.server.doors.native.calls import CallHere, NativeRoute, PublicRoute
+from steelyard.server.doors.native.documentation import NO_CONTENT, errors
+from steelyard.server.doors.native.parameters import (
+    AliasPath,
+    ExactVersionPath,
+    IdempotencyKey,
+    Limit200,
+    NamePath,
+    OrgPath,
+    ReferencePath,
+    SearchText,
+    UuidPath,
+    Values,
+)
+
+reads = APIRouter(prefix="/org/{org}", tags=["models"], route_class=PublicRoute, responses=errors())
+writes = APIRouter(prefix="/org/{org}", tags=["models"], route_class=NativeRoute, responses=errors())
+
+
+def _filter(
+    name: SearchText = None,
+    search: SearchText = None,
+    tags: Values = None,
+    license: Values = None,  # noqa: A002 - the contract's name
+    task_categories: Values = None,
+    framework: Values = None,
+    size_category: Values = None,
+    include_public: bool = False,
+) -> ModelFilter:
+    facets = {
+        FacetKind.TAG: tags,
+        FacetKind.LICENSE: license,
+        FacetKind.TASK_CATEGORY: task_categories,
+        FacetKind.FRAMEWORK: framework,
+        FacetKind.SIZE_CATEGORY: size_category,
+    }
+    wanted = {kind: values for kind, values in facets.items() if values}
+    return ModelFilter(name=name, search=search, facets=wanted, include_public=include_public)
+
+
+FilterQuery = Annotated[ModelFilter, Depends(_filter)]
+
+
+# --- lists
+
+
+@reads.get("/models")
+def list_models(
+    call: CallHere,
+    org: OrgPath,
+    wanted: FilterQuery,
+    sort_by: SortBy = "created_at",
+    sort_dir: Literal["asc", "desc"] = "desc",
+    page: Annotated[int, Query(ge=1, le=1_000_000)] = 1,
+    limit: Limit200 = 50,
+) -> s.ModelList:
+    """List models, each by its latest version."""
+    with call.read(LimitedAction.SEARCH) as session:
+        found = models.list_models(
+            session, call.actor, org, wanted, sort_by=sort_by, descending=sort_dir == "desc", page=page, limit=limit
+        )
+        total_pages = -(-found.total // limit)
+        return s.ModelList(
+            models=[answers.listed(session, call.actor, row) for row in found.rows],
+            page=page,
+            limit=limit,
+            total=found.total,
+            total_pages=total_pages,
+            has_next=page < total_pages,
+            has_previous=1 < page <= total_pages + 1,
+        )
+
+
+@reads.get("/models/facets")
+def get_model_facets(call: CallHere, org: OrgPath, wanted: FilterQuery) -> s.ModelFacets:
+    """Get what the models in scope can be filtered by."""
+    with call.read(LimitedAction.SEARCH) as session:
+        facets = models.get_facets(session, call.actor, org, wanted)
+    return s.ModelFacets(
+        total=facets.total,
+        filtered_total=facets.filtered_total,
+        frameworks=facets.values[FacetKind.FRAMEWORK],
+        licenses=facets.values[FacetKind.LICENSE],
+        size_categories=facets.values[FacetKind.SIZE_CATEGORY],
+        tags=facets.values[FacetKind.TAG],
+        task_categories=facets.values[FacetKind.TASK_CATEGORY],
+    )
+
+
+@writes.get("/models/activity")
+def list_model_activity(
+    call: CallHere,
+    org: OrgPath,
+    limit: Limit200 = 50,
+    offset: Annotated[int, Query(ge=0, le=2**53)] = 0,
+    user_id: SearchText = None,
+    model_name: SearchText = None,
+) -> s.ActivityPage:
+    """List downloads of an organization's models, newest first. For members."""
+    wanted = ActivityFilter(user_uuid=user_id, model_name=model_name)
+    with call.read(LimitedAction.SEARCH) as session:
+        org_row = orgs.get_org_to(session, call.actor, Action.READ_ACTIVITY, org)
+        rows, total = downloads.list_activity(session, org_row.id, wanted, limit=limit, offset=offset)
+    return s.ActivityPage(
+        items=[answers.activity_item(org, row) for row in rows], limit=limit, offset=offset, total=total
+    )
+
+
+# --- one model
+
+
+@reads.get("/models/{name}", response_model=s.ModelDetail)
+def get_model_latest(request: Request, call: CallHere, org: OrgPath, name: NamePath) -> Response:
+    """Get full detail for the latest version of a model."""
+    with call.read() as session:
+        found = models.get_model(session, call.actor, org, name)
+        latest = Resolved(versions.get_latest(session, found), "latest")
+        return answers.detail_response(request, session, call.actor, found, latest)
+
+
+@writes.delete("/models/{name}", **NO_CONTENT)
+def delete_whole_model(call: CallHere, org: OrgPath, name: NamePath) -> None:
+    """Delete a model with all its versions; their numbers are spent. For owners."""
+    with call.write() as session:
+        found = models.get_model_to(session, call.actor, Action.DELETE, org, name)
+        models.delete_model(session, call.actor, found)
+
+
+@reads.get("/models/{name}/versions")
+def list_model_versions(call: CallHere, org: OrgPath, name: NamePath) -> s.VersionList:
+    """List a model's versions: stable, then pre-release, then yanked, each by falling precedence."""
+    with call.read() as session:
+        found = models.get_model(session, call.actor, org, name)
+        numbers, latest = versions.list_versions(session, found)
+        answer = s.VersionList(name=found.full_name, versions=numbers)
+        if latest is not None:
+            names = aliases.aliases_of(session, latest.id)
+            answer.latest = answers.summary(session, call.actor, found, latest, names, len(numbers))
+        return answer
+
+
+@writes.post(
+    "/models/{name}/versions",
+    status_code=201,
+    response_model=s.ModelDetail,
+    responses={200: {"model": s.ModelDetail, "description": "The same version is there already; nothing changed"}},
+)
+def publish_model(
+    request: Request,
+    call: CallHere,
+    org: OrgPath,
+    name: NamePath,
+    body: s.PublishRequest,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Publish a version: whole or not at all, and never changed after."""
+    new = publishing.read_request(body, idempotency_key)
+    new = publishing.with_parameters(call, org, new)
+    with call.write(LimitedAction.PUBLISH) as session:
+        org_row = orgs.get_org(session, call.actor, org)
+        published = publish.publish(session, call.actor, org_row, name, new)
+        status = 201 if published.created else 200
+        resolved = Resolved(published.version, "exact")
+        return answers.detail_response(request, session, call.actor, published.found, resolved, status=status)
+
+
+@reads.get("/models/{name}/compare")
+def compare_model_versions(
+    call: CallHere,
+    org: OrgPath,
+    name: NamePath,
+    versions_: Annotated[
+        list[Annotated[str, Query(min_length=1, max_length=128)]],
+        Query(alias="versions", min_length=2, max_length=5),
+    ],
+) -> s.Comparison:
+    """Compare two to five versions of a model."""
+    with call.read() as session:
+        found = models.get_model(session, call.actor, org, name)
+        keys, rows = versions.compare(session, found, versions_)
+        items = [answers.compared(session, call.actor, found, version) for version in rows]
+        return s.Comparison(name=found.full_name, metric_keys=keys, versions=items)
+
+
+@writes.patch("/models/{name}/visibility")
+def update_model_visibility(call: CallHere, org: OrgPath, name: NamePath, body: s.VisibilityUpdate) -> s.Visibility:
+    """Make all versions of a model public or private. For owners."""
+    with call.write() as session:
+        found = models.get_model_to(session, call.actor, Action.SET_VISIBILITY, org, name)
+        changed = models.set_visibility(session, call.actor, found, is_public=body.is_public)
+        word = "public" if body.is_public else "private"
+        message = f"{found.full_name} is {'now' if changed else 'already'} {word}"
+        return s.Visibility(is_public=body.is_public, message=message)
+
+
+@reads.get("/models/{name}/aliases")
+def list_model_aliases(
+    call: CallHere,
+    org: OrgPath,
+    name: NamePath,
+    limit: Limit200 = 50,
+    cursor: Annotated[str | None, Query(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=50)] = None,
+) -> s.AliasPage:
+    """List a model's aliases, each with its version and its history."""
+    with call.read() as session:
+        found = models.get_model(session, call.actor, org, name)
+        states = aliases.list_aliases(session, found, limit=limit, after=cursor)
+        items = [answers.alias_item(call.actor, found, state) for state in states]
+    return s.AliasPage(aliases=items, next_cursor=answers.next_cursor(items, limit, (items and items[-1].alias) or None))
+
+
+# --- one version
+
+
+@reads.get("/models/{name}/{version}", response_model=s.ModelDetail)
+def get_model_detail(
+    request: Request, call: CallHere, org: OrgPath, name: NamePath, version: ReferencePath
+) -> Response:
+    """Get full detail for a version, named exactly, by alias, `latest` or a range."""
+    with call.read() as session:
+        found = models.get_model(session, call.actor, org, name)
+        resolved = versions.resolve(session, found, version)
+        return answers.detail_response(request, session, call.actor, found, resolved)
+
+
+@writes.delete("/models/{name}/{version}", **NO_CONTENT)
+def delete_model(call: CallHere, org: OrgPath, name: NamePath, version: ExactVersionPath) -> None:
+    """Delete a version; its number is spent. For owners."""
+    with call.write() as session:
+        found = models.get_model_to(session, call.actor, Action.DELETE, org, name)
+        versions.delete_version(session, call.actor, found, versions.get_exact(session, found, version))
+
+
+@reads.post("/models/{name}/{version}/download")
+def initiate_model_download(call: CallHere, org: OrgPath, name: NamePath, version: ReferencePath) -> s.DownloadTicket:
+    """Get a link that yields the whole version as one tar and needs no credential until it expires."""
+    with call.write(LimitedAction.DOWNLOAD) as session:
+        found = models.get_model(session, call.actor, org, name)
+        chosen = versions.resolve(session, found, version).version
+        download = downloads.start_download(session, call.actor, found, chosen)
+        answer = downloading.ticket_for(call, found, chosen, download.uuid)
+    call.registry.usage.note_download(chosen.id, call.actor)
+    return answer
+
+
+@reads.get("/downloads/models/{download_id}")
+def get_model_download_status(call: CallHere, org: OrgPath, download_id: UuidPath) -> s.DownloadStatus:
+    """Get how a download stands that the caller began, with a fresh link."""
+    with call.read() as session:
+        org_row = orgs.get_org(session, call.actor, org)
+        download, version = downloads.get_download(session, call.actor, org_row.id, download_id)
+        return downloading.status_of(session, call, org_row, download, version)
+
+
+@writes.post("/models/{name}/{version}/aliases")
+def set_model_alias(
+    call: CallHere, org: OrgPath, name: NamePath, version: ReferencePath, body: s.AliasUpdate
+) -> s.AliasSet:
+    """Point an alias at a version (exact, or `latest`), from wherever it points now."""
+    with call.write() as session:
+        found = models.get_model_to(session, call.actor, Action.SET_ALIAS, org, name)
+        chosen = (
+            versions.get_latest(session, found) if version == "latest" else publishing.exact(session, found, version)
+        )
+        aliases.set_alias(session, call.actor, found, chosen, body.alias, protected=body.protected)
+        return s.AliasSet(alias=body.alias, name=found.full_name, version=chosen.version)
+
+
+@writes.delete("/models/{name}/{version}/aliases/{alias}", **NO_CONTENT)
+def remove_model_alias(
+    call: CallHere, org: OrgPath, name: NamePath, version: ExactVersionPath, alias: AliasPath
+) -> None:
+    """Take an alias off a version."""
+    with call.write() as session:
+        found = models.get_model_to(session, call.actor, Action.SET_ALIAS, org, name)
+        chosen = versions.get_exact(session, found, version)
+        aliases.remove_alias(session, call.actor, found, chosen, alias)
+
+
+@writes.put("/models/{name}/{version}/metrics", response_model=s.ModelDetail)
+def update_model_metrics(
+    request: Request, call: CallHere, org: OrgPath, name: NamePath, version: ExactVersionPath, body: s.MetricsUpdate
+) -> Response:
+    """Merge metrics into those of a version: keys not sent stay, null removes one."""
+    with call.write() as session:
+        found = models.get_model_to(session, call.actor, Action.SET_METRICS, org, name)
+        chosen = versions.get_exact(session, found, version)
+        versions.update_metrics(session, call.actor, found, chosen, body.root)
+        return _shown(request, session, call, found, chosen)
+
+
+@writes.put("/models/{name}/{version}/yank", response_model=s.ModelDetail)
+def yank_model(
+    request: Request, call: CallHere, org: OrgPath, name: NamePath, version: ExactVersionPath, body: s.YankRequest
+) -> Response:
+    """Take a version out of `latest` and ranges, with a reason. For owners."""
+    with call.write() as session:
+        found = models.get_model_to(session, call.actor, Action.YANK, org, name)
+        chosen = versions.get_exact(session, found, version)
+        versions.yank(session, call.actor, found, chosen, body.reason)
+        return _shown(request, session, call, found, chosen)
+
+
+@writes.delete("/models/{name}/{version}/yank", response_model=s.ModelDetail)
+def unyank_model(request: Request, call: CallHere, org: OrgPath, name: NamePath, version: ExactVersionPath) -> Response:
+    """Undo a yank. For owners."""
+    with call.write() as session:
+        found = models.get_model_to(session, call.actor, Action.YANK, org, name)
+        chosen = versions.get_exact(session, found, version)
+        versions.unyank(session, call.actor, found, chosen)
+        return _shown(request, session, call, found, chosen)
+
+
+def _shown(request: Request, session: Session, call: CallHere, found: Found, version: Version) -> Response:
+    session.flush()
+    return answers.detail_response(request, session, call.actor, found, Resolved(version, "exact"))

@@ -1,0 +1,25 @@
+"""Every route of the native door, on one page. Fixed words come before names, so that they win."""
+
+from fastapi import APIRouter, FastAPI
+
+from steelyard.server.doors.native import accounts, downloading, instance, models, uploading
+
+PREFIX = "/api/v1"
+
+
+def add_routes(app: FastAPI) -> None:
+    """Add them to the application; the probes also stand at the root."""
+    api = APIRouter(prefix=PREFIX)
+    for router in (
+        instance.router,
+        accounts.router,
+        uploading.batch,
+        uploading.links,
+        downloading.files,
+        downloading.archives,
+        models.writes,
+        models.reads,
+    ):
+        api.include_router(router)
+    app.include_router(api)
+    app.include_router(instance.router, include_in_schema=False)

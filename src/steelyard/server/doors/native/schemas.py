@@ -1,0 +1,640 @@
+"""The bodies of the native API, in and out (contract sections 3 to 6)."""
+
+import json
+import math
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PlainSerializer,
+    RootModel,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
+
+from steelyard.server.core.access import Role
+from steelyard.server.doors.native.parameters import NO_NUL, AliasText, OidText, SemVerText, SlugText
+
+Instant = Annotated[
+    datetime, PlainSerializer(lambda at: at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"), return_type=str, when_used="json")
+]
+
+
+def upto(most: int, least: int = 0) -> StringConstraints:
+    """A string of bounded length without NUL, which not every database can keep."""
+    return StringConstraints(strict=True, min_length=least, max_length=most, pattern=NO_NUL)
+
+
+Label = Annotated[str, upto(200, least=1)]
+Short = Annotated[str, upto(200)]
+Long = Annotated[str, upto(2_000)]
+Card = Annotated[str, upto(1_000_000)]
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, int | float) and not math.isfinite(float(value) if abs(value) < 2**1023 else math.inf):
+        raise ValueError("a number must be finite")
+    return value
+
+
+Metric = Annotated[StrictInt | StrictFloat | Annotated[str, upto(1_000)], AfterValidator(_finite)]
+
+
+class In(BaseModel):
+    """What a client sends: an unknown key is a fault, so that a typing error is not lost in silence."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Out(BaseModel):
+    """What the server answers."""
+
+
+# --- errors
+
+
+class ErrorItem(Out):
+    """One fault of an input."""
+
+    loc: list[str | int] = Field(description="Where the validation error occurred")
+    msg: str = Field(description="Human-readable validation message")
+    type: str = Field(description="Machine-readable validation error type")
+
+
+class ErrorBody(Out):
+    """Canonical API error envelope returned by the API."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"code": 401, "detail": "Authentication failed", "type": "authentication_error"}}
+    )
+    code: int = Field(description="HTTP status code")
+    detail: str = Field(description="Human-readable error message")
+    type: str = Field(description="Stable machine-readable error type")
+    errors: list[ErrorItem] | None = Field(None, description="Present on 422: every fault at once")
+
+
+# --- models
+
+
+class ModelSummary(Out):
+    """A model as lists show it: its latest version."""
+
+    id: str = Field(description="Artifact UUID")
+    name: str = Field(description="Model name (org-prefixed canonical)")
+    version: str = Field(description="Semver version string")
+    created_at: Instant = Field(description="ISO 8601 creation timestamp")
+    framework: str = Field("safetensors", description="Model framework")
+    download_count: int = Field(0, description="Total downloads for this version")
+    is_public: bool = Field(False, description="Whether publicly visible")
+    origin: dict[str, JsonValue] = Field(default_factory=dict, description="Origin tracking metadata")
+    summary: str | None = None
+    task: str | None = None
+    architecture: str | None = None
+    base_model: str | None = None
+    license: str | None = None
+    pretty_name: str | None = None
+    size_category: str | None = None
+    updated_at: Instant | None = None
+    aliases: list[str] | None = None
+    tags: list[str] | None = None
+    language: list[str] | None = None
+    task_categories: list[str] | None = None
+    version_count: int | None = None
+
+
+class Yanked(Out):
+    """Why and when a version was yanked."""
+
+    reason: str
+    at: Instant
+
+
+class ModelDetail(ModelSummary):
+    """Full model artifact detail."""
+
+    artifacts: dict[str, str] = Field(default_factory=dict, description="Artifact path to OID mapping")
+    artifacts_hash: str | None = Field(None, description="One digest of all artifacts")
+    sizes: dict[str, int] = Field(default_factory=dict, description="Artifact path to size in bytes")
+    description: str | None = None
+    created_by_email: str | None = None
+    dataset_refs: list[JsonValue] | None = None
+    file_size_bytes: int | None = None
+    metrics: dict[str, int | float | str] | None = None
+    yanked: Yanked | None = None
+
+
+class ModelList(Out):
+    """A page of models."""
+
+    models: list[ModelSummary]
+    page: int
+    limit: int
+    total: int
+    total_pages: int
+    has_next: bool
+    has_previous: bool
+
+
+class ModelFacets(Out):
+    """What the models in scope can be filtered by."""
+
+    total: int
+    filtered_total: int
+    frameworks: list[str]
+    licenses: list[str]
+    size_categories: list[str]
+    tags: list[str]
+    task_categories: list[str]
+
+
+class ActivityItem(Out):
+    """One download of a whole version."""
+
+    id: str
+    model_name: str
+    model_version: str
+    format: str
+    status: str
+    created_at: Instant
+    completed_at: Instant | None = None
+    file_size_bytes: int | None = None
+    user_id: str | None = None
+
+
+class ActivityPage(Out):
+    """A page of download activity."""
+
+    items: list[ActivityItem]
+    limit: int
+    offset: int
+    total: int
+
+
+class VersionList(Out):
+    """A model's versions, the latest first and yanked ones last."""
+
+    name: str
+    versions: list[str]
+    latest: ModelSummary | None = None
+
+
+class ComparedVersion(Out):
+    """One version of a comparison."""
+
+    version: str
+    framework: str
+    created_at: Instant
+    task: str | None = None
+    architecture: str | None = None
+    base_model: str | None = None
+    aliases: list[str] | None = None
+    tags: list[str] | None = None
+    dataset_refs: list[JsonValue] | None = None
+    file_size_bytes: int | None = None
+    metrics: dict[str, int | float | str] | None = None
+
+
+class Comparison(Out):
+    """Two to five versions side by side."""
+
+    name: str
+    metric_keys: list[str]
+    versions: list[ComparedVersion]
+
+
+class VisibilityUpdate(In):
+    """Whether all versions of a model shall be public."""
+
+    is_public: StrictBool
+
+
+class Visibility(Out):
+    """Whether a model is public now."""
+
+    is_public: bool
+    message: str
+
+
+class DownloadTicket(Out):
+    """A link that works by itself until it expires, and yields the whole version as one tar."""
+
+    download_id: str
+    status: Literal["ready", "preparing", "failed"]
+    url: str
+    expires_at: Instant
+    filename: str
+
+
+class DownloadStatus(Out):
+    """How a download stands."""
+
+    download_id: str
+    status: Literal["ready", "preparing", "failed"]
+    url: str | None = None
+    expires_at: Instant | None = None
+    error: str | None = None
+
+
+class AliasUpdate(In):
+    """The alias to set; owners may protect it."""
+
+    alias: AliasText
+    protected: StrictBool | None = None
+
+
+class AliasSet(Out):
+    """Where an alias points now."""
+
+    alias: str
+    name: str
+    version: str
+
+
+class AliasMove(Out):
+    """One step of an alias's history."""
+
+    at: Instant
+    by: str | None
+    from_: str | None = Field(serialization_alias="from")
+    to: str | None
+
+
+class AliasItem(Out):
+    """An alias, its version and its history."""
+
+    alias: str
+    version: str
+    protected: bool
+    created_at: Instant
+    updated_at: Instant
+    history: list[AliasMove]
+
+
+class AliasPage(Out):
+    """A page of aliases."""
+
+    aliases: list[AliasItem]
+    next_cursor: str | None = None
+
+
+class YankRequest(In):
+    """Why a version shall no longer be chosen."""
+
+    reason: Annotated[str, upto(2_000, least=1)]
+
+
+ORIGIN_MOST_BYTES = 64 * 1024
+ORIGIN_MOST_DEPTH = 8
+
+
+def _check_origin(origin: dict[str, Any]) -> dict[str, Any]:
+    _check_json(origin, 1)
+    if len(json.dumps(origin).encode()) > ORIGIN_MOST_BYTES:
+        raise ValueError(f"an origin takes {ORIGIN_MOST_BYTES} bytes of JSON at most")
+    return origin
+
+
+def _check_json(value: Any, depth: int) -> None:
+    if depth > ORIGIN_MOST_DEPTH + 1:
+        raise ValueError(f"this is nested deeper than {ORIGIN_MOST_DEPTH}")
+    if isinstance(value, str) and "\0" in value:
+        raise ValueError("text cannot hold NUL")
+    _finite(value)
+    children = [*value.keys(), *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else []
+    for child in children:
+        _check_json(child, depth + 1)
+
+
+def _check_refs(refs: list[Any]) -> list[Any]:
+    for ref in refs:
+        _check_json(ref, 1)
+    return refs
+
+
+class PublishRequest(In):
+    """A version to be published: `version`, or `bump` with an Idempotency-Key header, and its artifacts."""
+
+    version: SemVerText | None = None
+    bump: Literal["major", "minor", "patch"] | None = None
+    artifacts: dict[str, OidText] = Field(min_length=1, max_length=100_000, description="Path to OID")
+    framework: Annotated[str, upto(100)] | None = None
+    summary: Long | None = None
+    description: Card | None = None
+    task: Short | None = None
+    architecture: Short | None = None
+    tags: list[Label] | None = Field(None, max_length=200)
+    license: Short | None = None
+    pretty_name: Short | None = None
+    language: list[Label] | None = Field(None, max_length=200)
+    task_categories: list[Label] | None = Field(None, max_length=200)
+    size_category: Annotated[str, upto(100)] | None = None
+    base_model: Short | None = None
+    dataset_refs: Annotated[list[str | dict[str, JsonValue]], AfterValidator(_check_refs)] | None = Field(
+        None, max_length=1_000
+    )
+    metrics: dict[Label, Metric] | None = Field(None, max_length=1_000)
+    origin: Annotated[dict[str, JsonValue], AfterValidator(_check_origin)] | None = None
+    aliases: list[AliasText] | None = Field(None, max_length=100)
+    is_public: StrictBool | None = None
+
+    @model_validator(mode="after")
+    def _version_or_bump(self) -> Self:
+        if (self.version is None) == (self.bump is None):
+            raise ValueError("name a `version` or a `bump`, and not both")
+        return self
+
+
+class MetricsUpdate(RootModel[Annotated[dict[Label, Metric | None], Field(max_length=1_000)]]):
+    """The flat map of metrics itself; null removes one."""
+
+
+# --- bytes
+
+
+class WantedObject(In):
+    """Bytes that a client would like to send."""
+
+    model_config = ConfigDict(extra="ignore")
+    oid: Annotated[str, StringConstraints(pattern=r"^(sha256:)?[0-9a-f]{64}$", max_length=71)]
+    size: Annotated[int, Field(strict=True, ge=0, le=2**53)]
+
+
+class BatchRequest(In):
+    """A Git LFS batch request. Keys that other clients add (`ref`) are left alone."""
+
+    model_config = ConfigDict(extra="ignore")
+    operation: Literal["upload"]
+    transfers: list[Annotated[str, upto(50)]] = Field(default_factory=lambda: ["basic"], max_length=20)
+    objects: list[WantedObject] = Field(min_length=1, max_length=1_000)
+    hash_algo: Literal["sha256"] = "sha256"
+
+
+class UploadAction(Out):
+    """Where to send bytes. `header` is Git LFS's; for multipart it names `chunk_size` and the URL of each part."""
+
+    href: str
+    header: dict[str, str] = Field(default_factory=dict)
+    expires_at: Instant
+    expires_in: int
+
+
+class UploadActions(Out):
+    """What to do to get an object here."""
+
+    upload: UploadAction
+
+
+class BatchObject(Out):
+    """An object: without `actions` the organisation holds it already."""
+
+    oid: str
+    size: int
+    parts_done: list[int] | None = None
+    actions: UploadActions | None = None
+
+
+class BatchResponse(Out):
+    """A Git LFS batch response."""
+
+    transfer: Literal["basic", "multipart"]
+    hash_algo: Literal["sha256"] = "sha256"
+    objects: list[BatchObject]
+
+
+class UploadedPart(In):
+    """A part as S3 and Git LFS clients list it when they complete."""
+
+    model_config = ConfigDict(extra="ignore")
+    partNumber: int  # noqa: N815 - the protocol's name
+    etag: Annotated[str, upto(200)] | None = None
+
+
+class Completion(In):
+    """The end of a multipart upload."""
+
+    model_config = ConfigDict(extra="ignore")
+    oid: Annotated[str, upto(71)] | None = None
+    parts: list[UploadedPart] | None = Field(None, max_length=10_000)
+
+
+class UploadedObject(Out):
+    """Bytes that the organisation holds now, or will when they are proven."""
+
+    oid: str
+    size: int
+    status: Literal["done", "proving"] = "done"
+
+
+# --- people and organisations
+
+
+class CurrentUser(Out):
+    """Who is calling."""
+
+    id: str
+    email_address: str | None
+    username: str
+
+
+class Organization(Out):
+    """An organisation; `key` is its slug."""
+
+    id: str
+    name: str
+    key: str
+    created_at: Instant
+    updated_at: Instant
+
+
+class NewOrganization(In):
+    """An organisation to be made; its first owner is the caller, or `owner`."""
+
+    key: SlugText
+    name: Label | None = None
+    owner: SlugText | None = None
+
+
+class NewUser(In):
+    """A user to be made."""
+
+    username: SlugText
+    email_address: Annotated[str, upto(320)] | None = None
+
+    @field_validator("email_address")
+    @classmethod
+    def _looks_like_one(cls, value: str | None) -> str | None:
+        if value is not None and (value.count("@") != 1 or value.startswith("@") or value.endswith("@")):
+            raise ValueError("an e-mail address has one '@' with something on either side")
+        return value
+
+
+class UserUpdate(In):
+    """What to change of a user."""
+
+    disabled: StrictBool | None = None
+    is_admin: StrictBool | None = None
+
+
+class UserItem(Out):
+    """A user, as instance admins see him."""
+
+    id: str
+    username: str
+    email_address: str | None
+    is_admin: bool
+    disabled: bool
+    created_at: Instant
+
+
+class CreatedUser(UserItem):
+    """A new user and his first token, shown this once."""
+
+    key: str
+
+
+class UserPage(Out):
+    """A page of users."""
+
+    users: list[UserItem]
+    next_cursor: str | None = None
+
+
+class NewApiKey(In):
+    """A token to be made; what is left out is as wide as the token that asks."""
+
+    name: Label
+    org: SlugText | None = None
+    access: Literal["read", "write"] | None = None
+    expires_at: AwareDatetime | None = None
+
+
+class NewServiceKey(In):
+    """A token of a service account."""
+
+    name: Label = "token"
+    access: Literal["read", "write"] | None = None
+    expires_at: AwareDatetime | None = None
+
+
+class ApiKey(Out):
+    """A token, without its secret."""
+
+    id: str
+    name: str
+    org: str | None
+    access: Literal["read", "write"]
+    created_at: Instant
+    expires_at: Instant | None = None
+    last_used_at: Instant | None = None
+
+
+class CreatedApiKey(ApiKey):
+    """A new token and its secret, shown this once."""
+
+    key: str
+
+
+class ApiKeyList(Out):
+    """The live tokens of somebody."""
+
+    api_keys: list[ApiKey]
+
+
+class NewMember(In):
+    """A person to be let in."""
+
+    username: SlugText
+    role: Role = Role.READER
+
+
+class RoleUpdate(In):
+    """The role somebody shall have."""
+
+    role: Role
+
+
+class MemberItem(Out):
+    """A person of an organisation."""
+
+    username: str
+    role: Role
+    added_at: Instant
+
+
+class MemberList(Out):
+    """The people of an organisation."""
+
+    members: list[MemberItem]
+
+
+class NewServiceAccount(In):
+    """A service account to be made."""
+
+    name: SlugText
+    role: Role = Role.CONTRIBUTOR
+
+
+class ServiceAccountItem(Out):
+    """A member with tokens and no person."""
+
+    id: str
+    name: str
+    role: Role
+    created_at: Instant
+
+
+class ServiceAccountList(Out):
+    """The service accounts of an organisation."""
+
+    service_accounts: list[ServiceAccountItem]
+
+
+class AuditItem(Out):
+    """One thing that was done."""
+
+    id: str
+    at: Instant
+    actor: str
+    action: str
+    target: str
+    details: dict[str, JsonValue]
+    address: str | None
+    request_id: str | None
+
+
+class AuditPage(Out):
+    """A page of the audit trail, newest first."""
+
+    events: list[AuditItem]
+    next_cursor: str | None = None
+
+
+# --- the instance
+
+
+class Health(Out):
+    """The process is there."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Config(Out):
+    """What a client may want to know before it signs in."""
+
+    app_version: str
+    api_version: str
+    deployment_mode: str
+    website_url: str | None
+    min_client_version: str | None
+    limits: dict[str, int]
+    doors: list[str]

@@ -1,0 +1,60 @@
+"""Proving uploads: hashing what arrived in parts, off the request that asked for it, at most once at a time each."""
+
+import logging
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from sqlalchemy import select
+
+from steelyard.server.core import uploads
+from steelyard.server.db.engine import Database
+from steelyard.server.db.tables import Upload
+from steelyard.server.errors import Invalid
+from steelyard.server.storage import BlobStore
+
+log = logging.getLogger(__name__)
+_AT_ONCE = 2  # hashing is bound by the processor; more would only make each slower
+
+
+class Prover:
+    """Runs `uploads.prove` in threads of its own. What a dying server was proving, the next one proves."""
+
+    def __init__(self, database: Database, store: BlobStore) -> None:
+        self._database, self._store = database, store
+        self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="prover")
+        self._lock = threading.Lock()
+        self._running: dict[str, Future[None]] = {}
+
+    def prove(self, upload: Upload) -> Future[None]:
+        """Begin, or join, the proof of an upload. The future raises what the proof raises."""
+        with self._lock:
+            running = self._running.get(upload.id)
+            if running is None:
+                running = self._threads.submit(uploads.prove, self._database, self._store, upload)
+                self._running[upload.id] = running
+                running.add_done_callback(lambda _: self._forget(upload.id))
+        return running
+
+    def _forget(self, upload_id: str) -> None:
+        with self._lock:
+            self._running.pop(upload_id, None)
+
+    def resume(self) -> int:
+        """Go on with the proofs that a server before this one had begun; answers how many there are."""
+        with self._database.read() as session:
+            interrupted = list(session.scalars(select(Upload).where(Upload.state == "proving")))
+        for upload in interrupted:
+            self.prove(upload).add_done_callback(_log_failure)
+        return len(interrupted)
+
+    def close(self) -> None:
+        """Wait for the proofs that run, begin no more."""
+        self._threads.shutdown(wait=True, cancel_futures=True)
+
+
+def _log_failure(proof: "Future[None]") -> None:
+    error = None if proof.cancelled() else proof.exception()
+    if isinstance(error, Invalid):
+        log.info("an interrupted upload turned out wrong: %s", error)
+    elif error is not None:
+        log.error("an interrupted upload could not be proven", exc_info=error)

@@ -1,0 +1,141 @@
+"""Every setting of the server, once: a flag of `steelyard serve`, a `STEELYARD_…` variable, a key of `steelyard.toml`.
+
+They take precedence in that order. The table in docs/operations.md is made from this class.
+"""
+
+import os
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+KIB, MIB, GIB, TIB = 2**10, 2**20, 2**30, 2**40
+
+Network = IPv4Network | IPv6Network
+
+
+class Settings(BaseSettings):
+    """What an operator may choose. Sizes are bytes, times are seconds; 0 switches a limit off."""
+
+    model_config = SettingsConfigDict(env_prefix="STEELYARD_", extra="forbid", frozen=True, validate_default=True)
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8950, ge=0, le=65535, description="Port to listen on.")
+    data: Path = Field(Path("steelyard-data"), description="Data directory: the embedded database and the bytes.")
+    admin_token: SecretStr | None = Field(
+        None,
+        description="First token of the instance admin (32 characters or more). Used only while no user exists.",
+    )
+    database: str | None = Field(
+        None, description="SQLAlchemy URL of the database. A SQLite file in the data directory when unset."
+    )
+    store: str | None = Field(None, description="Where the bytes are. A folder in the data directory when unset.")
+    limits: str = Field("memory", description="Where rate limits are counted: `memory` or `off`.")
+    public_url: str | None = Field(
+        None, description="What absolute links are built from. The request's own Host header when unset."
+    )
+    trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = Field(
+        (), description="Addresses or networks, joined by commas, whose X-Forwarded-* headers are believed."
+    )
+    anonymous_public: bool = Field(False, description="Open public models to callers without a token.")
+    min_client: str | None = Field(None, description="Oldest steelyard client served; older ones get 426.")
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Origins, joined by commas, whose pages may call the API from a browser."
+    )
+    log_format: Literal["text", "json"] = Field("text", description="Shape of the log lines on standard error.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged.")
+    deployment_mode: str = Field("self-hosted", max_length=50, description="What `/config` says this instance is.")
+    website_url: str | None = Field(None, description="What `/config` names as this instance's web site.")
+
+    max_body_bytes: int = Field(32 * MIB, ge=KIB, description="Largest JSON body read.")
+    max_file_bytes: int = Field(TIB, ge=0, description="Largest single file taken; 0 for no limit.")
+    quota_org_bytes: int = Field(0, ge=0, description="Most bytes that one organisation may hold; 0 for no limit.")
+    free_disk_floor_bytes: int = Field(
+        GIB, ge=0, description="Uploads are refused when less than this would stay free on the disk."
+    )
+    part_size_bytes: int = Field(16 * MIB, ge=64 * KIB, description="Size of one part of a multipart upload.")
+
+    ticket_ttl_seconds: int = Field(3600, ge=1, description="How long the signed links of an upload work.")
+    download_ttl_seconds: int = Field(3600, ge=1, description="How long the signed link of a download works.")
+    upload_ttl_seconds: int = Field(7 * 86400, ge=1, description="Unfinished uploads older than this are thrown away.")
+    gc_grace_seconds: int = Field(
+        86400, ge=0, description="Bytes that nothing needs are kept this long before clean-up removes them."
+    )
+    gc_interval_seconds: int = Field(3600, ge=0, description="Time between clean-ups; 0 for none.")
+    database_timeout_seconds: float = Field(
+        5.0, gt=0, description="How long a request waits for a locked database before it answers 504."
+    )
+    prove_wait_seconds: float = Field(
+        10.0, ge=0, description="How long completing an upload waits for the proof before it answers 202."
+    )
+
+    limit_sign_in_failures: str = Field(
+        "60/minute", description="Budget, by address: requests with a wrong credential."
+    )
+    limit_read: str = Field("off", description="Budget, by caller: reads of metadata.")
+    limit_search: str = Field("1200/minute", description="Budget, by caller: lists, facets, activity, audit.")
+    limit_write: str = Field("1200/minute", description="Budget, by caller: changes of metadata.")
+    limit_publish: str = Field("600/minute", description="Budget, by caller: publishing versions.")
+    limit_download: str = Field("1200/minute", description="Budget, by caller: asking for downloads of whole versions.")
+    limit_transfer: str = Field("off", description="Budget, by caller: files and parts sent or fetched.")
+    limit_accounts: str = Field(
+        "300/minute", description="Budget, by caller: making and changing users, organisations, members and tokens."
+    )
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _networks(cls, value: object) -> object:
+        parts = value.split(",") if isinstance(value, str) else value
+        if not isinstance(parts, list | tuple):
+            return value
+        return tuple(ip_network(part.strip()) if isinstance(part, str) else part for part in parts if part)
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _origins(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("admin_token")
+    @classmethod
+    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < 32:
+            raise ValueError("the admin token needs 32 characters or more")
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _absolute(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("http://", "https://")):
+            raise ValueError("the public URL begins with http:// or https://")
+        return value.rstrip("/") if value else None
+
+    @property
+    def database_url(self) -> str:
+        """The SQLAlchemy URL in force."""
+        return self.database or f"sqlite:///{(self.data / 'steelyard.sqlite3').absolute()}"
+
+    @property
+    def store_folder(self) -> Path:
+        """Where the local store keeps its bytes."""
+        return self.data / "store"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags, then the environment, then the file named by STEELYARD_SETTINGS (steelyard.toml by default)."""
+        file = Path(os.environ.get("STEELYARD_SETTINGS", "steelyard.toml"))
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, file)
