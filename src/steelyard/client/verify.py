@@ -23,7 +23,8 @@ def run_verify(
     """Verify; see `Client.verify`."""
     listed, faults = survey(folder)
     target = target or _pulled_reference(folder, registry)
-    wanted = manifest_of(registry, target, calls.resolve(target)).artifacts
+    version = manifest_of(registry, target, calls.resolve(target))
+    wanted = version.artifacts
     present = {found.path: found for found in [*_ignored_but_wanted(folder, wanted), *listed]}
     odd = {path for path, _ in faults} - present.keys()
     to_hash = [present[path] for path in wanted if path in present]
@@ -32,8 +33,8 @@ def run_verify(
         hashed = hash_files(to_hash, HashMemory(None), stage, Stop(), threads=threads)
     changed = {file.found.path for file in hashed if file.oid != wanted[file.found.path]}
     return VerifyResult(
-        name=str(target.model),
-        version=target.ref or "",
+        name=version.name,
+        version=version.version,
         directory=str(folder),
         files=len(wanted),
         missing=tuple(sorted(wanted.keys() - present.keys() - odd)),

@@ -43,13 +43,20 @@ class OrgSlug(str):
 
     @classmethod
     def parse(cls, text: str) -> Self:
+        """Reads the slug of something new: words that the server needs in its own addresses are refused."""
+        slug = cls.parse_any(text)
+        if slug in _RESERVED_SLUGS:
+            raise InvalidName(f"'{text}' is reserved and cannot name an organisation: choose another slug")
+        return slug
+
+    @classmethod
+    def parse_any(cls, text: str) -> Self:
+        """Reads a slug that may exist already: the first user is `admin`, a reserved word, and has an organisation."""
         if len(text) > 64 or not cls._FORM.fullmatch(text):
             raise InvalidName(
                 f"{_shown(text)} is not an organisation slug: use groups of a-z and 0-9 joined by single '-', "
                 "1 to 64 characters"
             )
-        if text in _RESERVED_SLUGS:
-            raise InvalidName(f"'{text}' is reserved and cannot name an organisation: choose another slug")
         return cls(text)
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from steelyard.server.errors import NotFound
+from steelyard.server.errors import StorageFailed
 from steelyard.server.storage import BlobStore, Proof, StoredBlob, StoredName
 
 UPLOAD = "0123456789abcdef" * 2
@@ -155,9 +155,9 @@ class BlobStoreContract:
         assert content_of(store) == CONTENT
 
     def test_what_was_never_staged_can_be_neither_proven_nor_committed(self, store: BlobStore) -> None:
-        with pytest.raises(NotFound, match="Begin it again"):
+        with pytest.raises(StorageFailed, match="Begin it again"):
             store.prove(UPLOAD)
-        with pytest.raises(NotFound, match="Begin it again"):
+        with pytest.raises(StorageFailed, match="Begin it again"):
             store.commit(UPLOAD, KEY)
         assert store.open(KEY) is None
 

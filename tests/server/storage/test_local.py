@@ -201,6 +201,14 @@ def test_what_another_process_staged_is_synced_by_the_commit(
     assert disk_calls.index(RENAMED) == len(disk_calls) - 2
 
 
+def test_a_commit_repeated_after_a_crash_syncs_the_name(store: LocalStore, root: Path, disk_calls: list[str]) -> None:
+    put(store, CONTENT)
+    again = LocalStore(root)
+    disk_calls.clear()
+    again.commit(UPLOAD, KEY)
+    assert disk_calls == ["fsync blobs/sha256", "fsync blobs/sha256/ab", "fsync blobs/sha256/ab/ab"]
+
+
 @pytest.mark.parametrize("order", ["the broken writer leaves last", "the broken writer leaves first"])
 def test_what_a_broken_writer_left_is_synced_by_the_commit(
     store: LocalStore, disk_calls: list[str], order: str

@@ -246,7 +246,7 @@ def _stamped(actor: Actor, new: NewVersion, at: str) -> dict[str, Any]:
 
 
 def artifacts_hash(artifacts: Mapping[str, str]) -> str:
-    """`sha256:` and the SHA-256 of the artifacts as `json.dumps(…, sort_keys=True)` writes them (contract section 4)."""
+    """`sha256:` and the SHA-256 of what `json.dumps(artifacts, sort_keys=True)` writes (contract section 4)."""
     return "sha256:" + hashlib.sha256(json.dumps(dict(artifacts), sort_keys=True).encode()).hexdigest()
 
 

@@ -18,7 +18,7 @@ from steelyard.server.core.access import Actor
 from steelyard.server.core.blobs import HeldBlob
 from steelyard.server.db.engine import Database
 from steelyard.server.db.tables import Org, Upload, UploadPart, utc_now
-from steelyard.server.errors import Conflict, Fault, Invalid, NotFound, StorageFailed, TooLarge
+from steelyard.server.errors import Conflict, Fault, Invalid, NotFound, TooLarge
 from steelyard.server.names import Oid
 from steelyard.server.settings import Settings
 from steelyard.server.storage import BlobStore
@@ -194,9 +194,9 @@ def prove(database: Database, store: BlobStore, upload: Upload) -> None:
     if not _is_stored(store, upload.key):
         try:
             found = store.prove(upload.id).sha256_hex
-        except StorageFailed:
+        except NotFound as error:
             _reset(database, upload.id)
-            raise
+            raise Conflict("The bytes of this upload are gone. Ask for it again and send them anew.") from error
         if found != Oid(upload.oid).hex:
             _fail(database, store, upload, found)
         store.commit(upload.id, upload.key)

@@ -317,7 +317,8 @@ class _Pieces:
 
     def close(self) -> None:
         """Let go of what the stream has open; waits for a read that a cancelled task left behind in its thread."""
-        self._stream.close()
+        with self._lock:
+            self._stream.close()
 
 
 def _stream(source: ByteSource, body: tuple[_Part, ...]) -> Generator[bytes, None, None]:

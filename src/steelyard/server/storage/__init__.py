@@ -109,15 +109,15 @@ class BlobStore(Protocol):
         ...
 
     def prove(self, upload_id: str) -> Proof:
-        """Read the whole staged upload and say what it is. Raises NotFound where nothing is staged under this id."""
+        """Read the whole staged upload and say what it is. Raises StorageFailed where there is none under this id."""
         ...
 
     def commit(self, upload_id: str, key: str) -> None:
         """Turn a staged upload into the blob `key`, durably; the staged upload is gone afterwards.
 
         The caller has proven the bytes, and has closed every writer. Calling it again with the same names after it was
-        done is a no-op, so that a crash in between can be made good. Raises NotFound where there is neither the staged
-        upload nor the blob.
+        done is a no-op, so that a crash in between can be made good. Raises StorageFailed where there is neither the
+        staged upload nor the blob.
         """
         ...
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
-from steelyard.server.errors import NotFound, StorageFailed, StorageTimeout
+from steelyard.server.errors import StorageFailed, StorageTimeout
 from steelyard.server.storage import NOTHING_STAGED, Proof, StoredName, check_key, check_upload_id
 
 HASH_READ_BYTES = 1024 * 1024
@@ -70,22 +70,20 @@ class LocalStore:
             try:
                 file = io.FileIO(path)
             except FileNotFoundError:
-                raise NotFound(NOTHING_STAGED) from None
+                raise StorageFailed(NOTHING_STAGED) from None
             with file:
                 return _prove(file)
 
     def commit(self, upload_id: str, key: str) -> None:
         staged, blob = self._staged / check_upload_id(upload_id), self._blob_path(key)
         with _disk("storing a blob"):
-            try:
-                self._make_durable(upload_id, staged)
-            except FileNotFoundError:
-                if blob.exists():  # an earlier call got this far
-                    return
-                raise NotFound(NOTHING_STAGED) from None
+            is_staged = self._make_durable(upload_id, staged)
+            if not is_staged and not blob.exists():
+                raise StorageFailed(NOTHING_STAGED)
             for shard in (key[:2], f"{key[:2]}/{key[2:4]}"):
                 self._make_shard(shard)
-            staged.rename(blob)
+            if is_staged:  # else an earlier call got this far, and may have been killed before it synced the name
+                staged.rename(blob)
             _sync_directory(blob.parent)
         self._synced.discard(upload_id)
 
@@ -129,15 +127,22 @@ class LocalStore:
         check_key(key)
         return self._blobs / key[:2] / key[2:4] / key
 
-    def _make_durable(self, upload_id: str, staged: Path) -> None:
-        """Sync what is not known to be synced, and date the file: a collector goes by the time of the commit."""
-        os.utime(staged)
+    def _make_durable(self, upload_id: str, staged: Path) -> bool:
+        """Sync what is not known to be synced, and date the file: a collector goes by the time of the commit.
+
+        False where nothing is staged.
+        """
+        try:
+            os.utime(staged)
+        except FileNotFoundError:
+            return False
         if upload_id not in self._synced:
             fd = os.open(staged, os.O_RDONLY | os.O_CLOEXEC)
             try:
                 _sync_file(fd)
             finally:
                 os.close(fd)
+        return True
 
     def _make_shard(self, shard: str) -> None:
         """It being there is not enough: another thread may have made it and not have synced its parent yet."""

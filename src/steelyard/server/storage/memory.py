@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
-from steelyard.server.errors import NotFound
+from steelyard.server.errors import StorageFailed
 from steelyard.server.storage import NOTHING_STAGED, Proof, StoredName, check_key, check_upload_id
 
 
@@ -35,7 +35,7 @@ class MemoryStore:
         with self._lock:
             held = self._staged.get(check_upload_id(upload_id))
             if held is None:
-                raise NotFound(NOTHING_STAGED)
+                raise StorageFailed(NOTHING_STAGED)
             return Proof(hashlib.sha256(held.content).hexdigest(), len(held.content))
 
     def commit(self, upload_id: str, key: str) -> None:
@@ -45,7 +45,7 @@ class MemoryStore:
             if held is not None:
                 self._blobs[key] = _Held(held.content)
             elif key not in self._blobs:
-                raise NotFound(NOTHING_STAGED)
+                raise StorageFailed(NOTHING_STAGED)
 
     def discard(self, upload_id: str) -> None:
         with self._lock:

@@ -81,7 +81,7 @@ async def _framework(request: Request, error: HTTPException) -> JSONResponse:
     if error.status_code == NotFound.status:
         return answer(NotFound("There is nothing at this address. `/docs` lists the operations."))
     if error.status_code == MethodNotAllowed.status:
-        allowed = ", ".join(sorted(_methods_at(request)))
+        allowed = ", ".join(_methods_at(request))
         detail = f"{request.method[:20]} is not possible here; {allowed} is."
         return answer(MethodNotAllowed(detail, headers={"Allow": allowed}))
     if error.status_code == TooLarge.status:
@@ -89,13 +89,14 @@ async def _framework(request: Request, error: HTTPException) -> JSONResponse:
     return answer(_named(error))
 
 
-def _methods_at(request: Request) -> set[str]:
-    methods: set[str] = set()
-    for route in request.app.routes:
-        match, _ = route.matches(request.scope)
-        if match is not Match.NONE:
-            methods |= set(getattr(route, "methods", None) or ())
-    return methods
+_METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
+
+
+def _methods_at(request: Request) -> list[str]:
+    """What `Allow` must list (RFC 9110 section 10.2.1): every method that some route has at this address."""
+    routes = request.app.routes
+    asked = [(method, {**request.scope, "method": method}) for method in _METHODS]
+    return [method for method, scope in asked if any(route.matches(scope)[0] is Match.FULL for route in routes)]
 
 
 def _named(error: HTTPException) -> RegistryError:

@@ -222,7 +222,9 @@ def list_model_aliases(
         found = models.get_model(session, call.actor, org, name)
         states = aliases.list_aliases(session, found, limit=limit, after=cursor)
         items = [answers.alias_item(call.actor, found, state) for state in states]
-    return s.AliasPage(aliases=items, next_cursor=answers.next_cursor(items, limit, (items and items[-1].alias) or None))
+    return s.AliasPage(
+        aliases=items, next_cursor=answers.next_cursor(items, limit, (items and items[-1].alias) or None)
+    )
 
 
 # --- one version

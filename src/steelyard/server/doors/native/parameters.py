@@ -43,13 +43,15 @@ def _checked(parse: Callable[[str], Any]) -> Callable[[str], str]:
     return check
 
 
-_slug = _parsed(OrgSlug.parse, {"pattern": SLUG, "maxLength": 64, "minLength": 1})
+_slug = _parsed(OrgSlug.parse_any, {"pattern": SLUG, "maxLength": 64, "minLength": 1})
+_new_slug = _parsed(OrgSlug.parse, {"pattern": SLUG, "maxLength": 64, "minLength": 1})
 _model = _parsed(ModelName.parse, {"pattern": MODEL_NAME, "maxLength": 96, "minLength": 1})
 _semver = _parsed(SemVer.parse, {"pattern": SEMVER, "maxLength": 120})
 _alias = _parsed(Alias.parse, {"pattern": ALIAS, "maxLength": 50, "minLength": 1})
 _oid = _parsed(Oid.parse, {"pattern": OID, "maxLength": 71, "minLength": 71})
 
 SlugText = Annotated[OrgSlug, _slug[0], _slug[1]]
+NewSlugText = Annotated[OrgSlug, _new_slug[0], _new_slug[1]]
 SemVerText = Annotated[SemVer, _semver[0], _semver[1]]
 AliasText = Annotated[Alias, _alias[0], _alias[1]]
 OidText = Annotated[Oid, _oid[0], _oid[1]]

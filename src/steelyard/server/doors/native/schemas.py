@@ -23,7 +23,7 @@ from pydantic import (
 )
 
 from steelyard.server.core.access import Role
-from steelyard.server.doors.native.parameters import NO_NUL, AliasText, OidText, SemVerText, SlugText
+from steelyard.server.doors.native.parameters import NO_NUL, AliasText, NewSlugText, OidText, SemVerText, SlugText
 
 Instant = Annotated[
     datetime, PlainSerializer(lambda at: at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"), return_type=str, when_used="json")
@@ -459,7 +459,7 @@ class Organization(Out):
 class NewOrganization(In):
     """An organisation to be made; its first owner is the caller, or `owner`."""
 
-    key: SlugText
+    key: NewSlugText
     name: Label | None = None
     owner: SlugText | None = None
 
@@ -467,7 +467,7 @@ class NewOrganization(In):
 class NewUser(In):
     """A user to be made."""
 
-    username: SlugText
+    username: NewSlugText
     email_address: Annotated[str, upto(320)] | None = None
 
     @field_validator("email_address")

@@ -34,10 +34,12 @@ links = APIRouter(prefix="/org/{org}", tags=["bytes"], route_class=TicketRoute, 
 PartPath = Annotated[int, Path(ge=1, le=uploads.MAX_PARTS, description="Part number, from 1")]
 _NO_CREDENTIAL = {"x-credential": False}
 _BODY = {"requestBody": {"required": True, "content": {"application/octet-stream": {"schema": {"type": "string"}}}}}
-_ACCEPTED: dict[int | str, dict[str, Any]] = {202: {"model": s.UploadedObject, "description": "All is here and being proven; look again at Location"}}
+_ACCEPTED: dict[int | str, dict[str, Any]] = {
+    202: {"model": s.UploadedObject, "description": "All is here and being proven; look again at Location"}
+}
 
 
-@batch.post("/models/{name}/blobs/batch")
+@batch.post("/models/{name}/blobs/batch", response_model_exclude_none=True)
 def begin_uploads(call: CallHere, org: OrgPath, name: NamePath, body: s.BatchRequest) -> s.BatchResponse:
     """Ask which of these bytes the organization lacks, and get links to send them; a broken upload goes on."""
     wanted = [Wanted(Oid.parse(_prefixed(item.oid)), item.size) for item in body.objects]

@@ -1,0 +1,123 @@
+"""Backup and restore of the embedded default: the database by SQLite's own online copy, then every byte it names.
+
+A backup is a folder like a data directory. It can be taken while the server runs: bytes never change, so what the
+copied database names is copied after it. It is whole when its database has its final name, and not before.
+"""
+
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+from sqlalchemy import delete
+from sqlalchemy.engine import make_url
+
+from steelyard.server.core import blobs
+from steelyard.server.core.blobs import HeldBlob
+from steelyard.server.db.engine import Database
+from steelyard.server.db.tables import Upload, UploadPart
+from steelyard.server.errors import Conflict, StorageFailed
+from steelyard.server.storage import BlobStore
+from steelyard.server.storage.local import LocalStore
+
+DATABASE_NAME = "steelyard.sqlite3"
+_PIECE_BYTES = 2**20
+_ROUNDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """What a copy holds, and how many of its bytes were copied this time (the rest was there)."""
+
+    blobs: int
+    bytes: int
+    copied_bytes: int
+
+
+def copy_registry(database: Database, store: BlobStore, target: Path) -> Copied:
+    """Copy a registry into a folder that is no data directory yet; run again, it goes on where it was broken off.
+
+    Raises `Conflict` when the folder holds a registry, `StorageFailed` when bytes are lost at the source.
+    """
+    final = target / DATABASE_NAME
+    if final.exists():
+        raise Conflict(f"{target} holds a registry already. Name a new folder.")
+    target.mkdir(parents=True, exist_ok=True, mode=0o700)
+    kept = LocalStore(target / "store")
+    copied_bytes = 0
+    for _ in range(_ROUNDS):
+        draft = _copy_database(database, target)
+        rows = _rows_of(draft)
+        lost, some_bytes = _copy_blobs(store, kept, rows)
+        copied_bytes += some_bytes
+        if not lost:
+            draft.rename(final)
+            return Copied(len(rows), sum(row.size_bytes for row in rows), copied_bytes)
+        # Bytes that were collected meanwhile are named by no newer copy of the database.
+    raise StorageFailed(f"{len(lost)} blobs cannot be copied, {lost[0]} among them. Run `steelyard admin check`.")
+
+
+def _copy_database(database: Database, target: Path) -> Path:
+    source, draft = make_url(database.url).database, target / f"{DATABASE_NAME}.partial"
+    draft.unlink(missing_ok=True)
+    with closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True)) as old, closing(sqlite3.connect(draft)) as new:
+        old.backup(new)
+    copy = Database(f"sqlite:///{draft}")
+    with copy.write() as session:  # what was on its way in is not part of a backup
+        session.execute(delete(UploadPart))
+        session.execute(delete(Upload))
+    copy.close()
+    _fold_log(draft)
+    return draft
+
+
+def _fold_log(path: Path) -> None:
+    """Leave one file: the write-ahead log folded in, and the database durable."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
+
+
+def _rows_of(path: Path) -> list[HeldBlob]:
+    copy = Database(f"sqlite:///{path}")
+    with copy.read() as session:
+        rows = list(blobs.list_blobs(session))
+    copy.close()
+    _fold_log(path)
+    return rows
+
+
+def _copy_blobs(source: BlobStore, target: BlobStore, rows: list[HeldBlob]) -> tuple[list[str], int]:
+    """Copy what the target lacks, each blob hashed on the way. Answers the OIDs that are lost, and the bytes copied."""
+    lost, copied_bytes = [], 0
+    for row in rows:
+        if _has(target, row):
+            continue
+        if _copy_blob(source, target, row):
+            copied_bytes += row.size_bytes
+        else:
+            lost.append(row.oid)
+    return lost, copied_bytes
+
+
+def _has(store: BlobStore, row: HeldBlob) -> bool:
+    blob = store.open(row.key)
+    if blob is None:
+        return False
+    with blob:
+        return blob.size_bytes == row.size_bytes
+
+
+def _copy_blob(source: BlobStore, target: BlobStore, row: HeldBlob) -> bool:
+    blob, stage_id = source.open(row.key), uuid4().hex
+    if blob is None:
+        return False
+    with blob, target.stage(stage_id, 0) as writer:
+        for start in range(0, blob.size_bytes, _PIECE_BYTES):
+            writer.write([blob.read(start, _PIECE_BYTES)])
+    sound = f"sha256:{target.prove(stage_id).sha256_hex}" == row.oid
+    if sound:
+        target.commit(stage_id, row.key)
+    else:
+        target.discard(stage_id)
+    return sound
