@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-import httpx
+import httpx2
 from fastapi.testclient import TestClient
 
 Files = Mapping[str, bytes]
@@ -19,33 +19,33 @@ def oid_of(data: bytes) -> str:
 class Person:
     """Somebody with a token (or none), and the requests he makes. Paths are below `/api/v1`."""
 
-    def __init__(self, client: httpx.Client, name: str, token: str | None) -> None:
+    def __init__(self, client: httpx2.Client, name: str, token: str | None) -> None:
         self.client, self.name, self.token = client, name, token
 
-    def request(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
+    def request(self, method: str, path: str, **kwargs: Any) -> httpx2.Response:
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         headers.update(kwargs.pop("headers", {}))
         url = path if path.startswith("http") else API + path
         return self.client.request(method, url, headers=headers, **kwargs)
 
-    def get(self, path: str, **kwargs: Any) -> httpx.Response:
+    def get(self, path: str, **kwargs: Any) -> httpx2.Response:
         return self.request("GET", path, **kwargs)
 
-    def post(self, path: str, json: Any = None, **kwargs: Any) -> httpx.Response:
+    def post(self, path: str, json: Any = None, **kwargs: Any) -> httpx2.Response:
         return self.request("POST", path, **({"json": json} if json is not None else {}), **kwargs)
 
-    def put(self, path: str, json: Any = None, **kwargs: Any) -> httpx.Response:
+    def put(self, path: str, json: Any = None, **kwargs: Any) -> httpx2.Response:
         return self.request("PUT", path, **({"json": json} if json is not None else {}), **kwargs)
 
-    def patch(self, path: str, json: Any = None, **kwargs: Any) -> httpx.Response:
+    def patch(self, path: str, json: Any = None, **kwargs: Any) -> httpx2.Response:
         return self.request("PATCH", path, **({"json": json} if json is not None else {}), **kwargs)
 
-    def delete(self, path: str, **kwargs: Any) -> httpx.Response:
+    def delete(self, path: str, **kwargs: Any) -> httpx2.Response:
         return self.request("DELETE", path, **kwargs)
 
     # --- verbs of the registry
 
-    def offer(self, model: str, *blobs: bytes, transfers: tuple[str, ...] = ("basic", "multipart")) -> httpx.Response:
+    def offer(self, model: str, *blobs: bytes, transfers: tuple[str, ...] = ("basic", "multipart")) -> httpx2.Response:
         """Ask to upload these bytes to the organisation of `org/name`."""
         org, name = model.split("/")
         objects = [{"oid": oid_of(data).removeprefix("sha256:"), "size": len(data)} for data in blobs]
@@ -73,7 +73,7 @@ class Person:
             sent = self.client.post(action["href"], json={"oid": item["oid"]})
         assert sent.status_code == 200, sent.text
 
-    def publish(self, ref: str, files: Files | None = None, **fields: Any) -> httpx.Response:
+    def publish(self, ref: str, files: Files | None = None, **fields: Any) -> httpx2.Response:
         """Upload files and publish them as `org/name:version`."""
         model, version = ref.split(":")
         files = {"model.safetensors": b"weights of " + ref.encode()} if files is None else files

@@ -91,10 +91,11 @@ def org() -> None:
 @org.command("create")
 @click.argument("org")
 @click.option("--name", metavar="TEXT", help="What people see, where the slug is not enough.")
+@click.option("--owner", metavar="USERNAME", help="Its first owner, else you.")
 @connected
-def create_org(session: Session, org: str, name: str | None) -> None:
-    """Make an organisation; ORG is its slug."""
-    made = session.client.create_organization(org, name=name)
+def create_org(session: Session, org: str, name: str | None, owner: str | None) -> None:
+    """Make an organisation (instance admins); ORG is its slug."""
+    made = session.client.create_organization(org, name=name, owner=owner)
     session.console.show(as_dict(made), lambda: session.console.line(f"Made organisation {made.key}."))
 
 

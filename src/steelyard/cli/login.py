@@ -14,8 +14,8 @@ from steelyard.cli.session import Session, connected
 def login(session: Session, address: str | None, token_stdin: bool) -> None:
     """Keep a token for the registry at ADDRESS.
 
-    That registry is the one in use from now on. Asks for the token, or reads it from standard input where there is no terminal. The token is tried first; one that
-    the registry does not know is not kept.
+    That registry is the one in use from now on. Asks for the token, or reads it from standard input where there is no
+    terminal. The token is tried first; one that the registry does not know is not kept.
     """
     from steelyard.client import Client
     from steelyard.client.errors import InvalidSettings

@@ -57,7 +57,7 @@ def _metadata_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--origin", multiple=True, metavar="KEY=VALUE", help="A key of the origin, such as run_id; may repeat.")
 @click.option(
     "--derived-from", nargs=2, multiple=True, type=(str, _RELATIONS), metavar="ORG/NAME[:VERSION] RELATION",
-    help="A model this was made from, and how: finetune, adapter, merge, quantized, distilled or converted; may repeat.",
+    help="A model it was made from, and how (finetune, adapter, merge, quantized, distilled, converted); may repeat.",
 )  # fmt: skip
 @click.option("--no-git", is_flag=True, help="Do not note the git commit FOLDER lies in.")
 @connected

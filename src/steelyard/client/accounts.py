@@ -76,14 +76,13 @@ class AccountCalls:
         answer = self._http.call("PATCH", route("users", username), body=body, resend_safe=True)
         return decode(UserAccount, answer.body)
 
-    def create_user_token(self, username: str, *, name: str | None = None) -> ApiKey:
+    def create_user_token(self, username: str) -> ApiKey:
         """A new token for a user who lost his, in `key` (instance admins)."""
-        body = _given(name=name)
-        return decode(ApiKey, self._http.call("POST", route("users", username, "api-keys"), body=body).body)
+        return decode(ApiKey, self._http.call("POST", route("users", username, "api-keys")).body)
 
-    def create_organization(self, slug: str, *, name: str | None = None) -> Organization:
-        """An organisation; `name` is what people see."""
-        body = _given(key=slug, name=name)
+    def create_organization(self, slug: str, *, name: str | None = None, owner: str | None = None) -> Organization:
+        """An organisation (instance admins); `name` is what people see, `owner` its first owner, else the caller."""
+        body = _given(key=slug, name=name, owner=owner)
         return decode(Organization, self._http.call("POST", route("orgs"), body=body).body)
 
     def get_organization(self, org: str) -> Organization:

@@ -55,8 +55,8 @@ def find_connection(
 
 
 def _checked_token(token: str) -> str:
-    if not token.isascii() or not token.isprintable() or " " in token:
-        raise InvalidSettings("the token has spaces or characters that no token has; was it copied whole?")
+    if not token.isascii() or not token.isprintable():
+        raise InvalidSettings("the token has characters that no token has; was it copied whole?")
     return token
 
 

@@ -31,7 +31,8 @@ from steelyard.client.references import ModelName
 
 PIECE_BYTES = 512 << 10
 BATCH_OBJECTS = 1000
-_EXPIRED = frozenset({401, 403, 404, 410})  # what a link that ran out, or a finished upload, answers
+# What a link answers that ran out, or whose upload somebody else has finished or is finishing.
+_ASK_AGAIN = frozenset({401, 403, 404, 409, 410})
 _MAX_RENEWALS = 20
 _NOT_OURS_TO_SET = frozenset({"host", "content-length", "transfer-encoding", "connection", "user-agent", "cookie"})
 
@@ -191,8 +192,10 @@ class _Upload:
             except ValidationFailed as error:
                 raise self._explained(error) from error
             except ApiError as error:
-                if error.status not in _EXPIRED or self._renewals >= _MAX_RENEWALS:
+                if error.status not in _ASK_AGAIN or self._renewals >= _MAX_RENEWALS:
                     raise
+                if error.status == 409:
+                    self._uploader.stop.pause(min(error.retry_after_seconds or 0.5, 10.0))
                 self._renew(order)
             else:
                 return

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from steelyard.server.errors import StorageFailed
+from steelyard.server.errors import Conflict, NotFound
 from steelyard.server.storage import BlobStore, Proof, StoredBlob, StoredName
 
 UPLOAD = "0123456789abcdef" * 2
@@ -155,9 +155,9 @@ class BlobStoreContract:
         assert content_of(store) == CONTENT
 
     def test_what_was_never_staged_can_be_neither_proven_nor_committed(self, store: BlobStore) -> None:
-        with pytest.raises(StorageFailed, match="Begin it again"):
+        with pytest.raises(NotFound, match="Begin it again"):
             store.prove(UPLOAD)
-        with pytest.raises(StorageFailed, match="Begin it again"):
+        with pytest.raises(NotFound, match="Begin it again"):
             store.commit(UPLOAD, KEY)
         assert store.open(KEY) is None
 
@@ -251,3 +251,22 @@ class BlobStoreContract:
             with pytest.raises(ValueError, match="not "):
                 refused()
         assert store.prove(UPLOAD) == proof_of(b"kept")
+
+    def test_nobody_writes_to_what_is_being_proven(self, store: BlobStore) -> None:
+        with store.stage(UPLOAD, 0) as writer:
+            writer.write([CONTENT])
+        store.prove(UPLOAD)
+        with pytest.raises(Conflict):
+            store.stage(UPLOAD, 0)
+        store.commit(UPLOAD, KEY)
+        with opened(store, KEY) as blob:
+            assert blob.read(0, len(CONTENT)) == CONTENT
+
+    def test_nothing_is_proven_while_somebody_writes(self, store: BlobStore) -> None:
+        with store.stage(UPLOAD, 0) as writer:
+            writer.write([CONTENT])
+            with pytest.raises(Conflict):
+                store.prove(UPLOAD)
+            with pytest.raises(Conflict):
+                store.commit(UPLOAD, KEY)
+        assert store.prove(UPLOAD).size_bytes == len(CONTENT)

@@ -152,7 +152,8 @@ def disk_calls(monkeypatch: pytest.MonkeyPatch, root: Path) -> list[str]:
     return calls
 
 
-RENAMED = f"rename staged/{UPLOAD} blobs/sha256/ab/ab/{KEY}"
+SEALED = f"rename staged/{UPLOAD} sealed/{UPLOAD}"
+RENAMED = f"rename sealed/{UPLOAD} blobs/sha256/ab/ab/{KEY}"
 
 
 def test_closing_a_writer_syncs_its_bytes_once(store: LocalStore, disk_calls: list[str]) -> None:
@@ -170,7 +171,7 @@ def test_a_commit_syncs_new_directories_then_renames_then_syncs_the_name(
     stage(store, CONTENT)
     disk_calls.clear()
     store.commit(UPLOAD, KEY)
-    assert disk_calls == ["fsync blobs/sha256", "fsync blobs/sha256/ab", RENAMED, "fsync blobs/sha256/ab/ab"]
+    assert disk_calls == [SEALED, "fsync blobs/sha256", "fsync blobs/sha256/ab", RENAMED, "fsync blobs/sha256/ab/ab"]
 
 
 def test_a_commit_beside_another_blob_syncs_one_directory(store: LocalStore, disk_calls: list[str]) -> None:
@@ -178,7 +179,7 @@ def test_a_commit_beside_another_blob_syncs_one_directory(store: LocalStore, dis
     stage(store, CONTENT)
     disk_calls.clear()
     store.commit(UPLOAD, KEY)
-    assert disk_calls == [RENAMED, "fsync blobs/sha256/ab/ab"]
+    assert disk_calls == [SEALED, RENAMED, "fsync blobs/sha256/ab/ab"]
 
 
 def test_a_directory_of_the_same_name_elsewhere_is_another_directory(store: LocalStore, disk_calls: list[str]) -> None:
@@ -187,7 +188,7 @@ def test_a_directory_of_the_same_name_elsewhere_is_another_directory(store: Loca
     stage(store, CONTENT)
     disk_calls.clear()
     store.commit(UPLOAD, KEY)
-    assert disk_calls == ["fsync blobs/sha256/ab", RENAMED, "fsync blobs/sha256/ab/ab"]
+    assert disk_calls == [SEALED, "fsync blobs/sha256/ab", RENAMED, "fsync blobs/sha256/ab/ab"]
 
 
 def test_what_another_process_staged_is_synced_by_the_commit(
@@ -197,8 +198,7 @@ def test_what_another_process_staged_is_synced_by_the_commit(
     again = LocalStore(root)
     disk_calls.clear()
     again.commit(UPLOAD, KEY)
-    assert disk_calls[0] == f"fdatasync staged/{UPLOAD}"
-    assert disk_calls.index(RENAMED) == len(disk_calls) - 2
+    assert disk_calls[-3:] == [f"fdatasync sealed/{UPLOAD}", RENAMED, "fsync blobs/sha256/ab/ab"]
 
 
 def test_a_commit_repeated_after_a_crash_syncs_the_name(store: LocalStore, root: Path, disk_calls: list[str]) -> None:
@@ -222,12 +222,12 @@ def test_what_a_broken_writer_left_is_synced_by_the_commit(
     store.commit(UPLOAD, KEY)
     synced = [call for call in disk_calls if call.startswith("fdatasync")]
     assert len(synced) == (2 if order.endswith("last") else 1)
-    assert disk_calls.index(RENAMED) > disk_calls.index(f"fdatasync staged/{UPLOAD}")
+    assert disk_calls.index(RENAMED) > disk_calls.index(synced[-1])
 
 
 def test_a_new_store_syncs_the_names_of_its_directories(root: Path, disk_calls: list[str]) -> None:
     LocalStore(root / "inner")
-    assert disk_calls == ["fsync .", "fsync inner", "fsync inner", "fsync inner/blobs"]
+    assert disk_calls == ["fsync .", "fsync inner", "fsync inner", "fsync inner", "fsync inner/blobs"]
     disk_calls.clear()
     LocalStore(root / "inner")
     assert disk_calls == []

@@ -57,7 +57,7 @@ def list_aliases(session: Session, found: Found, *, limit: int, after: str | Non
     """A model's aliases by name, each with its history."""
     query = select(Alias, Version.version).join(Version, Alias.version_id == Version.id)
     query = query.where(Alias.model_id == found.model.id).order_by(Alias.alias).limit(limit)
-    rows = session.execute(query if after is None else query.where(Alias.alias > after)).tuples().all()
+    rows = session.execute(query if after is None else query.where(Alias.alias > after)).all()
     moves = _moves_of(session, found.model.id, [alias.alias for alias, _ in rows])
     return [AliasState(alias, version, tuple(moves.get(alias.alias, ()))) for alias, version in rows]
 

@@ -52,7 +52,7 @@ def find_keys(session: Session, oids: Collection[str]) -> dict[str, str]:
     """OID -> physical name. For callers who have shown that they may read what holds them."""
     found: dict[str, str] = {}
     for some in _batches(oids):
-        found.update(session.execute(select(Blob.oid, Blob.key).where(Blob.oid.in_(some))).tuples().all())
+        found.update(session.execute(select(Blob.oid, Blob.key).where(Blob.oid.in_(some))).all())
     return found
 
 
@@ -111,7 +111,7 @@ def list_collectable(session: Session, org_grace_until: datetime) -> list[tuple[
     """What `collect` would let go: `(oid, size_bytes)`."""
     kept = exists().where(OrgBlob.blob_id == Blob.id, ~_unneeded_link(org_grace_until))
     query = select(Blob.oid, Blob.size_bytes).where(~kept, ~exists().where(TreeBlob.blob_id == Blob.id))
-    return [(oid, size) for oid, size in session.execute(query).tuples()]
+    return [(oid, size) for oid, size in session.execute(query)]
 
 
 def _unneeded_link(until: datetime) -> ColumnElement[bool]:

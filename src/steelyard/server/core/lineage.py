@@ -52,4 +52,4 @@ def _hidden(session: Session, actor: Actor, names: Iterable[object]) -> set[tupl
         return set()
     query = select(Org.slug, Model.name_key).join(Model, Model.org_id == Org.id).where(~visible_to(actor))
     query = query.where(Org.slug.in_({slug for slug, _ in keys}), Model.name_key.in_({name for _, name in keys}))
-    return {(slug, name) for slug, name in session.execute(query).tuples()} & keys
+    return {(slug, name) for slug, name in session.execute(query)} & keys

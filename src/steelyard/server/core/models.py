@@ -102,7 +102,7 @@ def get_model(session: Session, actor: Actor, slug: str, name: ModelName) -> Fou
     """The model, if the caller may see it; raises `NotFound` alike for a hidden and a missing one."""
     query = select(Model, Org).join(Org, Model.org_id == Org.id)
     query = query.where(Org.slug == slug, Model.name_key == name.key, visible_to(actor))
-    row = session.execute(query).tuples().first()
+    row = session.execute(query).first()
     if row is None:
         hint = " Sign in with a token to see private models." if actor.is_anonymous else ""
         raise NotFound(f"There is no model '{slug}/{name}', or you may not see it.{hint}")
@@ -227,7 +227,7 @@ def list_models(
     condition = and_(_in_scope(session, actor, slug, wanted), *_filters(wanted))
     total = session.scalar(_joined(select(func.count())).where(condition)) or 0
     query = _joined(select(Model, Org, Version)).where(condition).order_by(*_order(sort_by, descending=descending))
-    rows = session.execute(query.offset((page - 1) * limit).limit(limit)).tuples().all()
+    rows = session.execute(query.offset((page - 1) * limit).limit(limit)).all()
     aliases = _aliases_of(session, [version.id for _, _, version in rows])
     counts = _version_counts(session, [model.id for model, _, _ in rows])
     return ModelPage([Listed(m, o, v, tuple(aliases.get(v.id, ())), counts.get(m.id, 0)) for m, o, v in rows], total)
@@ -245,7 +245,7 @@ def get_facets(session: Session, actor: Actor, slug: str, wanted: ModelFilter) -
         .distinct()
     )
     values: dict[FacetKind, list[str]] = {kind: [] for kind in FacetKind}
-    for kind, value in session.execute(query).tuples():
+    for kind, value in session.execute(query):
         values[FacetKind(kind)].append(value)
     return Facets(total, filtered, {kind: sorted(some) for kind, some in values.items()})
 
@@ -298,11 +298,11 @@ def _order(sort_by: SortBy, *, descending: bool) -> list[ColumnElement[Any]]:
 def _aliases_of(session: Session, version_ids: Sequence[int]) -> dict[int, list[str]]:
     found: dict[int, list[str]] = {}
     query = select(Alias.version_id, Alias.alias).where(Alias.version_id.in_(version_ids)).order_by(Alias.alias)
-    for version_id, alias in session.execute(query).tuples():
+    for version_id, alias in session.execute(query):
         found.setdefault(version_id, []).append(alias)
     return found
 
 
 def _version_counts(session: Session, model_ids: Sequence[int]) -> dict[int, int]:
     query = select(Version.model_id, func.count()).where(Version.model_id.in_(model_ids)).group_by(Version.model_id)
-    return dict(session.execute(query).tuples().all())
+    return dict(session.execute(query).all())

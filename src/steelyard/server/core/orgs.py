@@ -63,7 +63,7 @@ def add_org(session: Session, *, slug: str, name: str, owner: User) -> Org:
 def list_members(session: Session, org: Org) -> list[tuple[Member, User]]:
     """The people of an organisation, by name."""
     query = select(Member, User).join(User, Member.user_id == User.id).where(Member.org_id == org.id)
-    return [(member, user) for member, user in session.execute(query.order_by(User.username)).tuples()]
+    return [(member, user) for member, user in session.execute(query.order_by(User.username))]
 
 
 def get_member(session: Session, org: Org, username: str) -> tuple[Member, User]:

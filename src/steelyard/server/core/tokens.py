@@ -108,12 +108,12 @@ def list_own_tokens(session: Session, actor: Actor) -> list[tuple[Token, Org | N
     query = _live().where(Token.user_id == actor.user_id)
     if actor.narrowed_to_org_id is not None:
         query = query.where(Token.org_id == actor.narrowed_to_org_id)
-    return [(token, org) for token, org in session.execute(query).tuples()]
+    return [(token, org) for token, org in session.execute(query)]
 
 
 def list_service_tokens(session: Session, account: ServiceAccount) -> list[tuple[Token, Org | None]]:
     """The live tokens of a service account, newest first."""
-    return [(t, org) for t, org in session.execute(_live().where(Token.service_account_id == account.id)).tuples()]
+    return [(t, org) for t, org in session.execute(_live().where(Token.service_account_id == account.id))]
 
 
 def _live() -> Select[Token, Org | None]:
@@ -172,7 +172,7 @@ def _user_actor(session: Session, token: Token) -> Actor:
     return Actor(
         principal=f"user:{user.uuid}",
         name=user.username,
-        roles={org_id: Role(role) for org_id, role in session.execute(memberships).tuples()},
+        roles={org_id: Role(role) for org_id, role in session.execute(memberships)},
         user_id=user.id,
         user_uuid=user.uuid,
         token_uuid=token.uuid,

@@ -192,15 +192,20 @@ def prove(database: Database, store: BlobStore, upload: Upload) -> None:
     if upload.key is None:
         raise ValueError("an upload is proven after start_proving")
     if not _is_stored(store, upload.key):
-        try:
-            found = store.prove(upload.id).sha256_hex
-        except NotFound as error:
-            _reset(database, upload.id)
-            raise Conflict("The bytes of this upload are gone. Ask for it again and send them anew.") from error
-        if found != Oid(upload.oid).hex:
-            _fail(database, store, upload, found)
-        store.commit(upload.id, upload.key)
+        _check(database, store, upload)
+    store.commit(upload.id, upload.key)
     _link(database, store, upload, upload.key)
+
+
+def _check(database: Database, store: BlobStore, upload: Upload) -> None:
+    """Hash what arrived. Wrong bytes fail the upload; bytes that are gone begin it anew."""
+    try:
+        found = store.prove(upload.id).sha256_hex
+    except NotFound as error:
+        _reset(database, upload.id)
+        raise Conflict("The bytes of this upload are gone. Ask for it again and send them anew.") from error
+    if found != Oid(upload.oid).hex:
+        _fail(database, store, upload, found)
 
 
 def _is_stored(store: BlobStore, key: str) -> bool:

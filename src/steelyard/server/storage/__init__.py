@@ -24,6 +24,8 @@ _KEY = re.compile(r"[0-9a-f]{64}\.[0-9a-f]{8}")
 _UPLOAD_ID = re.compile(r"[0-9a-f]{32}")
 
 NOTHING_STAGED = "Nothing of this upload is here any more. Begin it again."
+BEING_WRITTEN = "Bytes of this upload are still arriving. Wait until they have, and try again."
+SEALED = "This upload is being proven and takes no more bytes."
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,20 +106,24 @@ class BlobStore(Protocol):
         """Open a staged upload for writing at an offset; the first call makes it, empty.
 
         It may be opened again and again, after a restart too, and by several writers at once for different offsets.
-        Nothing is preallocated: bytes that nobody wrote, before the last that somebody did, read as zeros.
+        Nothing is preallocated: bytes that nobody wrote, before the last that somebody did, read as zeros. Raises
+        Conflict once its proof has begun.
         """
         ...
 
     def prove(self, upload_id: str) -> Proof:
-        """Read the whole staged upload and say what it is. Raises StorageFailed where there is none under this id."""
+        """Read the whole staged upload and say what it is; from now on nobody can write to it.
+
+        Raises NotFound where there is none under this id, and Conflict while somebody is writing to it.
+        """
         ...
 
     def commit(self, upload_id: str, key: str) -> None:
         """Turn a staged upload into the blob `key`, durably; the staged upload is gone afterwards.
 
-        The caller has proven the bytes, and has closed every writer. Calling it again with the same names after it was
-        done is a no-op, so that a crash in between can be made good. Raises StorageFailed where there is neither the
-        staged upload nor the blob.
+        The caller has proven the bytes. Calling it again with the same names after it was done is a no-op, so that a
+        crash in between can be made good. Raises Conflict while somebody is writing to it, and NotFound where there is
+        neither the staged upload nor the blob.
         """
         ...
 

@@ -1,6 +1,7 @@
 """Bytes as files of one directory. Owns its layout, what is made durable when, and the wording of a disk's refusals.
 
     <root>/staged/<upload id>                        what has arrived of an upload
+    <root>/sealed/<upload id>                        an upload that is being proven: nobody writes to it any more
     <root>/blobs/sha256/<ab>/<cd>/<64 hex>.<nonce>   a proven blob; ab and cd are its first four digits
 
 A blob appears by rename(2) within the file system, after its bytes are on the disk, and the directories that name it
@@ -11,6 +12,7 @@ it. Directories are made 0700 and files 0600.
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import io
 import os
@@ -19,8 +21,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
-from steelyard.server.errors import StorageFailed, StorageTimeout
-from steelyard.server.storage import NOTHING_STAGED, Proof, StoredName, check_key, check_upload_id
+from steelyard.server.errors import Conflict, NotFound, StorageFailed, StorageTimeout
+from steelyard.server.storage import (
+    BEING_WRITTEN,
+    NOTHING_STAGED,
+    SEALED,
+    Proof,
+    StoredName,
+    check_key,
+    check_upload_id,
+)
 
 HASH_READ_BYTES = 1024 * 1024
 _MAX_PIECES_PER_CALL = 1024  # IOV_MAX on Linux and the BSDs
@@ -46,6 +56,7 @@ class LocalStore:
 
     def __init__(self, root: Path) -> None:
         self._staged = root / "staged"
+        self._sealed = root / "sealed"
         self._blobs = root / "blobs" / "sha256"
         self._synced: set[str] = set()
         """Staged uploads whose last writer to go had synced them, as far as this process knows."""
@@ -53,7 +64,7 @@ class LocalStore:
         """Directories under `_blobs` that this process has seen safely named by their parents."""
         with _disk("opening the store"):
             root.parent.mkdir(parents=True, exist_ok=True)
-            for directory in (root, self._staged, self._blobs.parent, self._blobs):
+            for directory in (root, self._staged, self._sealed, self._blobs.parent, self._blobs):
                 _make_directory(directory)
 
     def stage(self, upload_id: str, offset_bytes: int) -> "LocalStageWriter":
@@ -62,35 +73,62 @@ class LocalStore:
             raise ValueError("an offset is not negative")
         with _disk("opening a staged upload"):
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            if not _locked(fd, fcntl.LOCK_SH) or not _is_at(fd, path) or self._sealed_path(upload_id).exists():
+                os.close(fd)
+                raise Conflict(SEALED)
         return LocalStageWriter(fd, offset_bytes, upload_id, self._synced)
 
     def prove(self, upload_id: str) -> Proof:
-        path = self._staged / check_upload_id(upload_id)
         with _disk("reading a staged upload"):
-            try:
-                file = io.FileIO(path)
-            except FileNotFoundError:
-                raise StorageFailed(NOTHING_STAGED) from None
-            with file:
+            sealed = self._find_sealed(upload_id)
+            if sealed is None:
+                raise NotFound(NOTHING_STAGED)
+            with io.FileIO(sealed) as file:
                 return _prove(file)
 
     def commit(self, upload_id: str, key: str) -> None:
-        staged, blob = self._staged / check_upload_id(upload_id), self._blob_path(key)
+        blob = self._blob_path(key)
         with _disk("storing a blob"):
-            is_staged = self._make_durable(upload_id, staged)
-            if not is_staged and not blob.exists():
-                raise StorageFailed(NOTHING_STAGED)
+            sealed = self._find_sealed(upload_id)
+            if sealed is None and not blob.exists():
+                raise NotFound(NOTHING_STAGED)
             for shard in (key[:2], f"{key[:2]}/{key[2:4]}"):
                 self._make_shard(shard)
-            if is_staged:  # else an earlier call got this far, and may have been killed before it synced the name
-                staged.rename(blob)
+            if (
+                sealed is not None
+            ):  # else an earlier call got this far, and may have been killed before it synced the name
+                self._make_durable(upload_id, sealed)
+                sealed.rename(blob)
             _sync_directory(blob.parent)
-        self._synced.discard(upload_id)
+        self.discard(upload_id)
+
+    def _find_sealed(self, upload_id: str) -> Path | None:
+        """Put an upload where no writer finds it; None where there is none. A writer that has it open holds it locked,
+        and then this is refused: whoever could still write could change bytes after they were proven."""
+        staged, sealed = self._staged / check_upload_id(upload_id), self._sealed_path(upload_id)
+        if sealed.exists():
+            return sealed
+        try:
+            fd = os.open(staged, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            self._staged.stat()  # no upload is one thing, no store another
+            return None
+        try:
+            if not _locked(fd, fcntl.LOCK_EX):
+                raise Conflict(BEING_WRITTEN)
+            staged.rename(sealed)
+        finally:
+            os.close(fd)
+        return sealed
+
+    def _sealed_path(self, upload_id: str) -> Path:
+        return self._sealed / check_upload_id(upload_id)
 
     def discard(self, upload_id: str) -> None:
         path = self._staged / check_upload_id(upload_id)
         with _disk("discarding a staged upload"):
             path.unlink(missing_ok=True)
+            self._sealed_path(upload_id).unlink(missing_ok=True)
         self._synced.discard(upload_id)
 
     def open(self, key: str) -> "LocalBlob | None":
@@ -110,6 +148,7 @@ class LocalStore:
     def scan(self) -> Iterator[StoredName]:
         with _disk("listing the store"):
             yield from _names_in(self._staged, "stage")
+            yield from _names_in(self._sealed, "stage")
             for first in _directories_in(self._blobs):
                 for second in _directories_in(first):
                     yield from _names_in(second, "blob")
@@ -127,22 +166,15 @@ class LocalStore:
         check_key(key)
         return self._blobs / key[:2] / key[2:4] / key
 
-    def _make_durable(self, upload_id: str, staged: Path) -> bool:
-        """Sync what is not known to be synced, and date the file: a collector goes by the time of the commit.
-
-        False where nothing is staged.
-        """
-        try:
-            os.utime(staged)
-        except FileNotFoundError:
-            return False
+    def _make_durable(self, upload_id: str, sealed: Path) -> None:
+        """Sync what is not known to be synced, and date the file: a collector goes by the time of the commit."""
+        os.utime(sealed)
         if upload_id not in self._synced:
-            fd = os.open(staged, os.O_RDONLY | os.O_CLOEXEC)
+            fd = os.open(sealed, os.O_RDONLY | os.O_CLOEXEC)
             try:
                 _sync_file(fd)
             finally:
                 os.close(fd)
-        return True
 
     def _make_shard(self, shard: str) -> None:
         """It being there is not enough: another thread may have made it and not have synced its parent yet."""
@@ -241,6 +273,23 @@ class LocalBlob:
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _locked(fd: int, kind: int) -> bool:
+    """Take a lock that ends with the descriptor, or say that somebody else has it."""
+    try:
+        fcntl.flock(fd, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_at(fd: int, path: Path) -> bool:
+    """Whether the file opened is the one that the path names now."""
+    try:
+        return os.path.samestat(os.fstat(fd), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 @contextlib.contextmanager

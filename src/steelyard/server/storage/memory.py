@@ -8,14 +8,24 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
-from steelyard.server.errors import StorageFailed
-from steelyard.server.storage import NOTHING_STAGED, Proof, StoredName, check_key, check_upload_id
+from steelyard.server.errors import Conflict, NotFound
+from steelyard.server.storage import (
+    BEING_WRITTEN,
+    NOTHING_STAGED,
+    SEALED,
+    Proof,
+    StoredName,
+    check_key,
+    check_upload_id,
+)
 
 
 @dataclass(slots=True)
 class _Held:
     content: bytearray = field(default_factory=bytearray)
     modified_at: float = field(default_factory=time.time)
+    writers: int = 0
+    is_sealed: bool = False
 
 
 class MemoryStore:
@@ -29,23 +39,35 @@ class MemoryStore:
     def stage(self, upload_id: str, offset_bytes: int) -> "MemoryStageWriter":
         with self._lock:
             held = self._staged.setdefault(check_upload_id(upload_id), _Held())
+            if held.is_sealed:
+                raise Conflict(SEALED)
+            held.writers += 1
         return MemoryStageWriter(held, offset_bytes, self._lock)
 
     def prove(self, upload_id: str) -> Proof:
         with self._lock:
-            held = self._staged.get(check_upload_id(upload_id))
+            held = self._seal(upload_id)
             if held is None:
-                raise StorageFailed(NOTHING_STAGED)
+                raise NotFound(NOTHING_STAGED)
             return Proof(hashlib.sha256(held.content).hexdigest(), len(held.content))
 
     def commit(self, upload_id: str, key: str) -> None:
         check_upload_id(upload_id), check_key(key)
         with self._lock:
-            held = self._staged.pop(upload_id, None)
+            held = self._seal(upload_id)
             if held is not None:
+                del self._staged[upload_id]
                 self._blobs[key] = _Held(held.content)
             elif key not in self._blobs:
-                raise StorageFailed(NOTHING_STAGED)
+                raise NotFound(NOTHING_STAGED)
+
+    def _seal(self, upload_id: str) -> _Held | None:
+        held = self._staged.get(check_upload_id(upload_id))
+        if held is not None and held.writers:
+            raise Conflict(BEING_WRITTEN)
+        if held is not None:
+            held.is_sealed = True
+        return held
 
     def discard(self, upload_id: str) -> None:
         with self._lock:
@@ -78,6 +100,7 @@ class MemoryStageWriter:
         self._held = held
         self._offset_bytes = offset_bytes
         self._lock = lock
+        self._is_open = True
 
     def write(self, pieces: Sequence[bytes]) -> None:
         joined = b"".join(pieces)
@@ -90,7 +113,10 @@ class MemoryStageWriter:
             self._held.modified_at = time.time()
 
     def close(self) -> None:
-        """Nothing to do: memory is as durable as it gets here."""
+        """Let go; memory is as durable as it gets here."""
+        with self._lock:
+            self._held.writers -= self._is_open
+            self._is_open = False
 
     def __enter__(self) -> Self:
         return self
