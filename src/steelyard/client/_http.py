@@ -261,11 +261,15 @@ def _decoded(data: bytes, url: str) -> Any:
     if not data:
         return None
     try:
-        return json.loads(data)
+        return json.loads(data, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         raise UnexpectedAnswer(
             f"{without_query(url)} did not answer with JSON; is this the address of a Steelyard registry?"
         ) from None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
 
 
 def _api_error(response: urllib3.BaseHTTPResponse, call: str) -> ApiError:

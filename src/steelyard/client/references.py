@@ -77,5 +77,5 @@ class Reference:
 
 
 def is_version(text: str) -> bool:
-    """Whether the text is a strict SemVer 2.0.0 version of at most 120 characters."""
-    return len(text) <= 120 and _VERSION.fullmatch(text) is not None
+    """Whether the text is a strict SemVer 2.0.0 version of at most 120 characters, not ending `-image`."""
+    return len(text) <= 120 and not text.endswith("-image") and _VERSION.fullmatch(text) is not None

