@@ -100,7 +100,7 @@ class FakeRegistry:
         """The requests of this kind that came."""
         return [each for each in self.seen if (each.method, each.path) == (method, path)]
 
-    def offer(self, name: str, files: Mapping[str, bytes], **changes: Any) -> str:
+    def offer(self, name: str, files: Mapping[str, bytes], /, **changes: Any) -> str:
         """Serve `name` with these files, as a good registry would; `changes` go into the Detail. Answers its route."""
         org, bare = name.split("/")
         route = f"/api/v1/org/{org}/models/{bare}"

@@ -13,6 +13,7 @@ at any time when nothing is being pulled.
 import hashlib
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
@@ -49,7 +50,7 @@ class BlobCache:
             status = path.lstat()
         except OSError:
             return None
-        if status.st_size == size_bytes:
+        if stat.S_ISREG(status.st_mode) and status.st_size == size_bytes:
             marks = _marks(status)
             if self.memory.find(path, marks) == sha256_hex:
                 return path

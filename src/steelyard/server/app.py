@@ -14,6 +14,7 @@ from steelyard.server.context import Registry
 from steelyard.server.core.downloads import Usage
 from steelyard.server.core.limits import Limiter
 from steelyard.server.core.tickets import open_ticket_office
+from steelyard.server.core.trees import TreeCache
 from steelyard.server.db.engine import Database
 from steelyard.server.db.migrate import migrate
 from steelyard.server.doors import middleware
@@ -39,7 +40,9 @@ def open_registry(settings: Settings) -> Registry:
     store = open_store(settings)
     with database.write() as session:
         tickets = open_ticket_office(session)
-    return Registry(settings, database, store, Limiter(settings), tickets, Usage(), Prover(database, store))
+    return Registry(
+        settings, database, store, Limiter(settings), tickets, Usage(), TreeCache(), Prover(database, store)
+    )
 
 
 def open_store(settings: Settings) -> BlobStore:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from steelyard.server.core.downloads import Usage
 from steelyard.server.core.limits import Limiter
 from steelyard.server.core.tickets import TicketOffice
+from steelyard.server.core.trees import TreeCache
 from steelyard.server.db.engine import Database
 from steelyard.server.jobs.proving import Prover
 from steelyard.server.settings import Settings
@@ -21,4 +22,5 @@ class Registry:
     limiter: Limiter
     tickets: TicketOffice
     usage: Usage
+    trees: TreeCache
     prover: Prover

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 from steelyard.server.core import blobs
 from steelyard.server.core.archive import Archive, ArchiveFile, plan_archive
 from steelyard.server.core.blobs import HeldBlob
-from steelyard.server.core.versions import File, list_files
+from steelyard.server.core.trees import File, TreeCache
 from steelyard.server.core.weights import WeightFile, count_parameters
 from steelyard.server.db.tables import Version
 from steelyard.server.errors import StorageFailed
@@ -32,9 +32,9 @@ def open_key(store: BlobStore, key: str) -> StoredBlob:
     return blob
 
 
-def plan_version(session: Session, version: Version) -> Archive:
+def plan_version(session: Session, trees: TreeCache, version: Version) -> Archive:
     """The tar of a whole version: its files at their own paths."""
-    files = list_files(session, version)
+    files = list(trees.get(session, version).values())
     keys = blobs.find_keys(session, {file.oid for file in files})
     if any(file.oid not in keys for file in files):
         raise StorageFailed("The registry has no record of some bytes. The operator runs `steelyard admin check`.")

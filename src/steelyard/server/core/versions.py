@@ -14,21 +14,13 @@ from steelyard.server.core.access import Actor
 from steelyard.server.core.aliases import aliases_of, find_version_of_alias
 from steelyard.server.core.audit import record
 from steelyard.server.core.models import Found, latest_query, refresh_latest, spend, versions_in_order
+from steelyard.server.core.trees import File, TreeCache
 from steelyard.server.db.tables import Standing, Tree, Version, utc_now
 from steelyard.server.errors import Conflict, Fault, Invalid, NotFound
 from steelyard.server.names import Alias, InvalidName, VersionRange, is_range
 from steelyard.server.names import Version as SemVer
 
 Manner = Literal["exact", "alias", "latest", "range"]
-
-
-@dataclass(frozen=True, slots=True)
-class File:
-    """One artifact of a version."""
-
-    path: str
-    oid: str
-    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,17 +113,12 @@ def count_versions(session: Session, found: Found) -> int:
     return session.scalar(select(func.count()).where(Version.model_id == found.model.id)) or 0
 
 
-def list_files(session: Session, version: Version) -> list[File]:
-    """The artifacts of a version, by path."""
-    return [File(*row) for row in session.get_one(Tree, version.tree_id).files]
-
-
-def get_file(session: Session, found: Found, version: Version, path: str) -> File:
+def get_file(session: Session, trees: TreeCache, found: Found, version: Version, path: str) -> File:
     """One artifact; raises `NotFound`."""
-    file = next((row for row in session.get_one(Tree, version.tree_id).files if row[0] == path), None)
+    file = trees.get(session, version).get(path)
     if file is None:
         raise NotFound(f"{found.full_name}:{version.version} has no file '{path[:200]}'.")
-    return File(*file)
+    return file
 
 
 def compare(session: Session, found: Found, references: Sequence[str]) -> tuple[list[str], list[Version]]:

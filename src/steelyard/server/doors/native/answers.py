@@ -7,13 +7,14 @@ from urllib.parse import quote
 from fastapi import Request, Response
 from sqlalchemy.orm import Session
 
-from steelyard.server.core import lineage, versions
+from steelyard.server.core import lineage
 from steelyard.server.core.access import Action, Actor, Role, may
 from steelyard.server.core.aliases import AliasState, aliases_of
 from steelyard.server.core.models import Found, Listed
-from steelyard.server.core.versions import File, Resolved
+from steelyard.server.core.trees import Files
 from steelyard.server.db.tables import AuditEvent, Download, Org, ServiceAccount, Token, User, Version
 from steelyard.server.doors.native import schemas as s
+from steelyard.server.doors.native.calls import Call
 from steelyard.server.doors.ranges import if_none_match
 
 
@@ -36,14 +37,14 @@ def listed(session: Session, actor: Actor, row: Listed) -> s.ModelSummary:
     return summary(session, actor, found, row.latest, list(row.aliases), row.version_count)
 
 
-def detail(session: Session, actor: Actor, found: Found, version: Version, files: list[File]) -> s.ModelDetail:
+def detail(session: Session, actor: Actor, found: Found, version: Version, files: Files) -> s.ModelDetail:
     """A version in full."""
     yanked = version.yanked_at and s.Yanked(reason=version.yank_reason or "", at=version.yanked_at)
     return s.ModelDetail(
         **_common(session, actor, found, version),
         aliases=aliases_of(session, version.id),
-        artifacts={file.path: file.oid for file in files},
-        sizes={file.path: file.size_bytes for file in files},
+        artifacts={path: file.oid for path, file in files.items()},
+        sizes={path: file.size_bytes for path, file in files.items()},
         artifacts_hash=version.artifacts_hash,
         description=version.description,
         created_by_email=lineage.created_by_email(session, actor, found, version),
@@ -79,11 +80,11 @@ def _common(session: Session, actor: Actor, found: Found, version: Version) -> d
 
 
 def detail_response(
-    request: Request, session: Session, actor: Actor, found: Found, resolved: Resolved, *, status: int = 200
+    request: Request, session: Session, call: Call, found: Found, version: Version, *, status: int = 200
 ) -> Response:
     """A Detail with its ETag and where it can be had again; 304 to a reader who has it."""
-    version = resolved.version
-    body = detail(session, actor, found, version, versions.list_files(session, version)).model_dump_json().encode()
+    files = call.registry.trees.get(session, version)
+    body = detail(session, call.actor, found, version, files).model_dump_json().encode()
     headers = {
         "ETag": f'"{hashlib.sha256(body).hexdigest()[:32]}"',
         "Cache-Control": "private, no-cache",

@@ -66,7 +66,7 @@ def get_model_artifact(
     with call.read(LimitedAction.TRANSFER) as session:
         found = models.get_model(session, call.actor, org, name)
         resolved = versions.resolve(session, found, version)
-        file = versions.get_file(session, found, resolved.version, path)
+        file = versions.get_file(session, call.registry.trees, found, resolved.version, path)
         key = reading.get_key(session, file)
     if request.method == "GET":
         call.registry.usage.note_download(resolved.version.id, call.actor)
@@ -100,7 +100,7 @@ def get_model_archive(
         actor = _actor_of(session, call, request, ticket, f"{org}/{name.key}:{version}")
         found = models.get_model(session, actor, org, name)
         chosen = versions.get_exact(session, found, version)
-        archive = reading.plan_version(session, chosen)
+        archive = reading.plan_version(session, call.registry.trees, chosen)
     return BytesResponse(
         ArchiveSource(archive, call.registry.store),
         content_disposition=attachment(_archive_name(found, chosen)),

@@ -10,7 +10,6 @@ from steelyard.server.core.access import Action
 from steelyard.server.core.downloads import ActivityFilter
 from steelyard.server.core.limits import LimitedAction
 from steelyard.server.core.models import FacetKind, Found, ModelFilter, SortBy
-from steelyard.server.core.versions import Resolved
 from steelyard.server.db.tables import Version
 from steelyard.server.doors.native import answers, downloading, publishing
 from steelyard.server.doors.native import schemas as s
@@ -130,8 +129,7 @@ def get_model_latest(request: Request, call: CallHere, org: OrgPath, name: NameP
     """Get full detail for the latest version of a model."""
     with call.read() as session:
         found = models.get_model(session, call.actor, org, name)
-        latest = Resolved(versions.get_latest(session, found), "latest")
-        return answers.detail_response(request, session, call.actor, found, latest)
+        return answers.detail_response(request, session, call, found, versions.get_latest(session, found))
 
 
 @writes.delete("/models/{name}", **NO_CONTENT)
@@ -176,8 +174,7 @@ def publish_model(
         org_row = orgs.get_org(session, call.actor, org)
         published = publish.publish(session, call.actor, org_row, name, new)
         status = 201 if published.created else 200
-        resolved = Resolved(published.version, "exact")
-        return answers.detail_response(request, session, call.actor, published.found, resolved, status=status)
+        return answers.detail_response(request, session, call, published.found, published.version, status=status)
 
 
 @reads.get("/models/{name}/compare")
@@ -237,8 +234,8 @@ def get_model_detail(
     """Get full detail for a version, named exactly, by alias, `latest` or a range."""
     with call.read() as session:
         found = models.get_model(session, call.actor, org, name)
-        resolved = versions.resolve(session, found, version)
-        return answers.detail_response(request, session, call.actor, found, resolved)
+        chosen = versions.resolve(session, found, version).version
+        return answers.detail_response(request, session, call, found, chosen)
 
 
 @writes.delete("/models/{name}/{version}", **NO_CONTENT)
@@ -331,4 +328,4 @@ def unyank_model(request: Request, call: CallHere, org: OrgPath, name: NamePath,
 
 def _shown(request: Request, session: Session, call: CallHere, found: Found, version: Version) -> Response:
     session.flush()
-    return answers.detail_response(request, session, call.actor, found, Resolved(version, "exact"))
+    return answers.detail_response(request, session, call, found, version)
