@@ -197,7 +197,11 @@ class Wire:
         with suppress(OSError):
             while True:
                 near, _ = self._listener.accept()
-                far = socket.create_connection(("127.0.0.1", self._target))
+                try:
+                    far = socket.create_connection(("127.0.0.1", self._target))
+                except OSError:  # nobody there now
+                    near.close()
+                    continue
                 threading.Thread(target=self._pump, args=(near, far, "up"), daemon=True).start()
                 threading.Thread(target=self._pump, args=(far, near, "down"), daemon=True).start()
 

@@ -7,17 +7,13 @@ import secrets
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
-from typing import TypeVar
 
 from sqlalchemy import ColumnElement, delete, exists, func, insert, select, update
 from sqlalchemy.orm import Session
 
+from steelyard.server.db.engine import in_batches
 from steelyard.server.db.tables import Blob, Garbage, Model, OrgBlob, TreeBlob, Upload, Version, utc_now
 from steelyard.server.names import Oid
-
-T = TypeVar("T")
-_BATCH = 500  # names in one `IN (…)`; every database takes so many
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +34,7 @@ def new_key(oid: Oid) -> str:
 def find_held(session: Session, org_id: int, oids: Collection[str]) -> dict[str, HeldBlob]:
     """Those of the OIDs that the organisation holds."""
     held: dict[str, HeldBlob] = {}
-    for some in _batches(oids):
+    for some in in_batches(oids):
         query = (
             select(Blob.id, Blob.oid, Blob.size_bytes, Blob.key)
             .join(OrgBlob, OrgBlob.blob_id == Blob.id)
@@ -51,14 +47,14 @@ def find_held(session: Session, org_id: int, oids: Collection[str]) -> dict[str,
 def find_keys(session: Session, oids: Collection[str]) -> dict[str, str]:
     """OID -> physical name. For callers who have shown that they may read what holds them."""
     found: dict[str, str] = {}
-    for some in _batches(oids):
+    for some in in_batches(oids):
         found.update(session.execute(select(Blob.oid, Blob.key).where(Blob.oid.in_(some))).all())
     return found
 
 
 def touch(session: Session, org_id: int, blob_ids: Collection[int]) -> None:
     """Begin the grace of these bytes anew: somebody was just told that he need not send them."""
-    for some in _batches(blob_ids):
+    for some in in_batches(blob_ids):
         where = (OrgBlob.org_id == org_id, OrgBlob.blob_id.in_(some))
         session.execute(update(OrgBlob).where(*where).values(touched_at=utc_now()))
 
@@ -101,7 +97,7 @@ def collect(session: Session, org_grace_until: datetime) -> list[tuple[str, int]
             ~exists().where(OrgBlob.blob_id == Blob.id), ~exists().where(TreeBlob.blob_id == Blob.id)
         )
     ).all()
-    for some in _batches([row.id for row in orphans]):
+    for some in in_batches([row.id for row in orphans]):
         session.execute(delete(Blob).where(Blob.id.in_(some)))
     session.add_all(Garbage(key=row.key) for row in orphans)
     return [(row.key, row.size_bytes) for row in orphans]
@@ -131,7 +127,7 @@ def list_garbage(session: Session) -> list[str]:
 
 def forget_garbage(session: Session, keys: Collection[str]) -> None:
     """The store has let go of these."""
-    for some in _batches(keys):
+    for some in in_batches(keys):
         session.execute(delete(Garbage).where(Garbage.key.in_(some)))
 
 
@@ -145,9 +141,3 @@ def known_keys(session: Session) -> set[str]:
     """Every physical name that a row stands for, those of unfinished uploads included."""
     uploading = select(Upload.key).where(Upload.key.is_not(None))
     return set(session.scalars(select(Blob.key))) | {str(key) for key in session.scalars(uploading)}
-
-
-def _batches(items: Collection[T]) -> Iterator[list[T]]:
-    rest = iter(items)
-    while some := list(islice(rest, _BATCH)):
-        yield some

@@ -5,7 +5,7 @@ nothing of it stays. Bytes first, then one short transaction.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import uuid4
@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from steelyard.server.core import blobs
 from steelyard.server.core.access import Actor
 from steelyard.server.core.blobs import HeldBlob
-from steelyard.server.db.engine import Database
+from steelyard.server.db.engine import Database, in_batches
 from steelyard.server.db.tables import Org, Upload, UploadPart, utc_now
 from steelyard.server.errors import Conflict, Fault, Invalid, NotFound, TooLarge
 from steelyard.server.names import Oid
@@ -61,7 +61,7 @@ def begin_uploads(session: Session, actor: Actor, org: Org, wanted: Sequence[Wan
     blobs.touch(session, org.id, [blob.id for blob in held.values()])
     missing = {item.oid: item for item in wanted if item.oid not in held}
     _check_room(session, org, list(missing.values()), room)
-    offers = {oid: _offer(session, actor, org, item, room.settings) for oid, item in missing.items()}
+    offers = _offers(session, actor, org, missing, room.settings)
     return [offers.get(item.oid) or Offer(item, None) for item in wanted]
 
 
@@ -94,34 +94,54 @@ def _check_room(session: Session, org: Org, missing: Sequence[Wanted], room: Roo
         )
 
 
-def _offer(session: Session, actor: Actor, org: Org, item: Wanted, settings: Settings) -> Offer:
-    query = select(Upload).where(
-        Upload.org_id == org.id,
-        Upload.oid == item.oid,
-        Upload.principal == actor.principal,
-        Upload.size_bytes == item.size_bytes,
-        Upload.state != "failed",
+def _offers(
+    session: Session, actor: Actor, org: Org, missing: Mapping[Oid, Wanted], settings: Settings
+) -> dict[Oid, Offer]:
+    """An open upload for each: one that this caller began before, with its parts, or a new one."""
+    begun = _find_begun(session, actor, org, missing)
+    parts = _parts_of(session, [upload.id for upload in begun.values()])
+    new = {oid: _new_upload(actor, org, item, settings) for oid, item in missing.items() if oid not in begun}
+    session.add_all(new.values())
+    session.flush()
+    uploads = begun | new
+    return {oid: Offer(item, uploads[oid], tuple(parts.get(uploads[oid].id, ()))) for oid, item in missing.items()}
+
+
+def _find_begun(session: Session, actor: Actor, org: Org, missing: Mapping[Oid, Wanted]) -> dict[Oid, Upload]:
+    begun: dict[Oid, Upload] = {}
+    for some in in_batches(missing):
+        query = select(Upload).where(Upload.org_id == org.id, Upload.principal == actor.principal, Upload.oid.in_(some))
+        for upload in session.scalars(query.where(Upload.state != "failed").order_by(Upload.created_at)):
+            oid = Oid(upload.oid)
+            if upload.size_bytes == missing[oid].size_bytes:
+                upload.touched_at = utc_now()
+                begun[oid] = upload
+    return begun
+
+
+def _new_upload(actor: Actor, org: Org, item: Wanted, settings: Settings) -> Upload:
+    return Upload(
+        id=uuid4().hex,
+        org_id=org.id,
+        principal=actor.principal,
+        oid=item.oid,
+        size_bytes=item.size_bytes,
+        part_size_bytes=max(settings.part_size_bytes, math.ceil(item.size_bytes / MAX_PARTS)),
     )
-    upload = session.scalar(query.order_by(Upload.created_at.desc()).limit(1))
-    if upload is None:
-        upload = Upload(
-            id=uuid4().hex,
-            org_id=org.id,
-            principal=actor.principal,
-            oid=item.oid,
-            size_bytes=item.size_bytes,
-            part_size_bytes=max(settings.part_size_bytes, math.ceil(item.size_bytes / MAX_PARTS)),
-        )
-        session.add(upload)
-        session.flush()
-    upload.touched_at = utc_now()
-    return Offer(item, upload, parts_done(session, upload.id))
+
+
+def _parts_of(session: Session, upload_ids: Sequence[str]) -> dict[str, list[int]]:
+    parts: dict[str, list[int]] = {}
+    for some in in_batches(upload_ids):
+        query = select(UploadPart.upload_id, UploadPart.number).where(UploadPart.upload_id.in_(some))
+        for upload_id, number in session.execute(query.order_by(UploadPart.number)):
+            parts.setdefault(upload_id, []).append(number)
+    return parts
 
 
 def parts_done(session: Session, upload_id: str) -> tuple[int, ...]:
     """The numbers of the parts that arrived, ascending."""
-    query = select(UploadPart.number).where(UploadPart.upload_id == upload_id).order_by(UploadPart.number)
-    return tuple(session.scalars(query))
+    return tuple(_parts_of(session, [upload_id]).get(upload_id, ()))
 
 
 def get_upload(session: Session, upload_id: str) -> Upload:

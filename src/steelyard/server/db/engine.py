@@ -4,12 +4,13 @@ SQLite is the embedded default: write-ahead log, one writer at a time (`BEGIN IM
 finds out halfway that it may not write), every commit on disk before it is answered.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from sqlite3 import Connection as SQLiteConnection
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
@@ -19,6 +20,8 @@ from sqlalchemy.orm import Session
 
 from steelyard.server.errors import DatabaseFailed, DatabaseTimeout, RegistryError
 
+T = TypeVar("T")
+_BATCH = 500
 _WRITES = "steelyard_writes"
 _POOL_SIZE = 48  # more than the threads that serve requests, so that none of them waits for a connection
 
@@ -102,3 +105,10 @@ def _named(error: DBAPIError) -> RegistryError:
     if "full" in words:
         return DatabaseFailed("The database's disk is full. Nothing was changed; the operator must make room.")
     return DatabaseFailed("The database answered with an error. Nothing was changed; the operator finds it in the log.")
+
+
+def in_batches(items: Collection[T]) -> Iterator[list[T]]:
+    """The items, at most as many at a time as every database takes in one `IN (…)`."""
+    rest = iter(items)
+    while some := list(islice(rest, _BATCH)):
+        yield some

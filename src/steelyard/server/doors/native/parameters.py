@@ -10,16 +10,42 @@ from steelyard.server import names
 from steelyard.server.names import Alias, ModelName, Oid, OrgSlug
 from steelyard.server.names import Version as SemVer
 
+Schema = dict[str, Any]
+
 NO_NUL = r"^[^\u0000]*$"
 SLUG = r"^[a-z0-9]+(-[a-z0-9]+)*$"
 MODEL_NAME = r"^[A-Za-z0-9]+((\.|-|_|__)[A-Za-z0-9]+)*$"
-SEMVER = (
-    r"^(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)"
-    r"(-((0|[1-9][0-9]*|[0-9]*[A-Za-z-][0-9A-Za-z-]*)(\.(0|[1-9][0-9]*|[0-9]*[A-Za-z-][0-9A-Za-z-]*))*))?"
-    r"(\+[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?$"
+
+_NUMBER = r"(0|[1-9][0-9]*)"
+_WORD = r"(0|[1-9][0-9]*|[0-9]*[A-Za-z-][0-9A-Za-z-]*)"
+_QUALIFIER = rf"(-{_WORD}(\.{_WORD})*)?(\+[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?"
+SEMVER = rf"^{_NUMBER}\.{_NUMBER}\.{_NUMBER}{_QUALIFIER}$"
+
+# A bound of a range: only its end may be left open.
+_OPEN = r"[xX*]"
+_BOUND = (
+    rf"({_OPEN}(\.{_OPEN}){{0,2}}"
+    rf"|{_NUMBER}(\.{_OPEN}(\.{_OPEN})?|\.{_NUMBER}(\.{_OPEN}|\.{_NUMBER}{_QUALIFIER})?)?)"
 )
+_SIMPLE = rf"((<=|>=|[<>=^~]) *)?{_BOUND}"
+_ALTERNATIVE = rf" *({_BOUND} +- +{_BOUND}|{_SIMPLE}(( *, *| +){_SIMPLE})*) *"
+RANGE = rf"^{_ALTERNATIVE}(\|\|{_ALTERNATIVE})*$"
+
 ALIAS = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+_ALSO_A_VERSION = rf"^{_NUMBER}\.{_NUMBER}\.{_NUMBER}(-{_WORD}(\.{_WORD})*)?(_[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?$"
+_ALSO_A_RANGE = rf"^([xX](\.[xX]){{0,2}}|{_NUMBER}(\.[xX](\.[xX])?|\.{_NUMBER}(\.[xX])?)?)$"
+_COMMIT = r"^[0-9A-Fa-f]{40}$"
+_IMAGE = r"-image$"
+
 OID = r"^sha256:[0-9a-f]{64}$"
+
+# A part of a path: bounded in characters here, in bytes of UTF-8 by `names`, which a pattern cannot count.
+_PLAIN = r"[^/\\\u0000-\u001f\u007f-\u009f]"
+_LAST = r"[^/\\\u0000-\u001f\u007f-\u009f. ]"
+_PART = rf"{_PLAIN}{{0,254}}{_LAST}"
+ARTIFACT_PATH = rf"^{_PART}(/{_PART})*$"
+_DEVICE = r"(^|/)([cC][oO][nN]|[pP][rR][nN]|[aA][uU][xX]|[nN][uU][lL]|[cC][oO][nN]([iI][nN]|[oO][uU][tT])\$|([cC][oO][mM]|[lL][pP][tT])[1-9\u00b9\u00b2\u00b3]) *([.:][^/]*)?(/|$)"
+_DRIVE = r"^[A-Za-z]:"
 
 
 def _parsed(parse: Callable[[str], Any], schema: dict[str, Any]) -> tuple[Any, Any]:

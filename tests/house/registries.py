@@ -1,0 +1,25 @@
+"""A registry in this process, opened as `serve` opens one and closed after."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fastapi.testclient import TestClient
+
+from steelyard.server.app import create_app, open_registry
+from steelyard.server.core.accounts import create_first_admin
+from steelyard.server.settings import Settings
+from tests.house.people import Registered
+
+
+@contextmanager
+def open_registered(data: Path, **chosen: object) -> Iterator[Registered]:
+    """A registry on this data directory, with these settings besides the defaults."""
+    settings = Settings(**{"data": data, "free_disk_floor_bytes": 0, **chosen})  # type: ignore[arg-type]
+    registry = open_registry(settings)
+    with registry.database.write() as session:
+        made = create_first_admin(session, None)
+    assert made is not None
+    with TestClient(create_app(registry), base_url="http://127.0.0.1", raise_server_exceptions=False) as client:
+        yield Registered(client, made.secret)
+    registry.database.close()
