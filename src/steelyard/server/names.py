@@ -17,12 +17,12 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_RESERVED_SLUGS = _words(
+RESERVED_SLUGS = _words(
     "org orgs user users auth oauth api v1 v2 token cas health ready config login logout static docs admin metrics "
     "settings datasets spaces models kernels collections"
 )
-_RESERVED_MODEL_NAMES = _words("facets activity")
-_RESERVED_ALIASES = _words("latest main versions compare visibility aliases blobs files yank download metrics tags")
+RESERVED_MODEL_NAMES = _words("facets activity")
+RESERVED_ALIASES = _words("latest main versions compare visibility aliases blobs files yank download metrics tags")
 _IMAGE_SUFFIX = "-image"  # version 1.2.3 is served as a container image under the tag 1.2.3-image
 
 
@@ -45,7 +45,7 @@ class OrgSlug(str):
     def parse(cls, text: str) -> Self:
         """Reads the slug of something new: words that the server needs in its own addresses are refused."""
         slug = cls.parse_any(text)
-        if slug in _RESERVED_SLUGS:
+        if slug in RESERVED_SLUGS:
             raise InvalidName(f"'{text}' is reserved and cannot name an organisation: choose another slug")
         return slug
 
@@ -76,7 +76,7 @@ class ModelName(str):
         name = cls(text)
         if name.key.endswith(".git"):
             raise InvalidName(f"'{text}' is not a model name: it must not end in '.git'")
-        if name.key in _RESERVED_MODEL_NAMES:
+        if name.key in RESERVED_MODEL_NAMES:
             raise InvalidName(f"'{text}' is reserved and cannot name a model: choose another name")
         return name
 
@@ -410,7 +410,7 @@ class Alias(str):
     @classmethod
     def _find_clash(cls, text: str) -> str | None:
         """What else the text already means, if anything."""
-        if text.lower() in _RESERVED_ALIASES:
+        if text.lower() in RESERVED_ALIASES:
             return "the word is reserved"
         if text.endswith(_IMAGE_SUFFIX):
             return "the ending '-image' is kept for container images"

@@ -47,12 +47,6 @@ class Limiter:
         if budget is not None and not self._window.hit(budget.item, action, caller):
             raise self._refusal(budget, caller)
 
-    def check(self, action: LimitedAction, caller: str) -> None:
-        """Raise `RateLimited` when the budget is spent, and count nothing."""
-        budget = self._budgets.get(action)
-        if budget is not None and not self._window.test(budget.item, action, caller):
-            raise self._refusal(budget, caller)
-
     def _refusal(self, budget: _Budget, caller: str) -> RateLimited:
         window = self._window.get_window_stats(budget.item, budget.action, caller)
         wait_seconds = max(1, math.ceil(window.reset_time - time.time()))

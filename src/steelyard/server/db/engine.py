@@ -63,7 +63,11 @@ def _create_engine(url: str, timeout_seconds: float) -> Engine:
     if parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     engine = create_engine(
-        parsed, pool_size=_POOL_SIZE, pool_timeout=timeout_seconds, connect_args={"timeout": timeout_seconds}
+        parsed,
+        pool_size=_POOL_SIZE,
+        pool_timeout=timeout_seconds,
+        connect_args={"timeout": timeout_seconds},
+        hide_parameters=True,  # errors are logged, and parameters may be people's data
     )
     event.listen(engine, "connect", partial(_prepare_sqlite, timeout_seconds=timeout_seconds))
     event.listen(engine, "begin", _begin_sqlite)

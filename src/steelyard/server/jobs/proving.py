@@ -9,7 +9,7 @@ from sqlalchemy import select
 from steelyard.server.core import uploads
 from steelyard.server.db.engine import Database
 from steelyard.server.db.tables import Upload
-from steelyard.server.errors import Invalid
+from steelyard.server.errors import Invalid, RegistryError
 from steelyard.server.storage import BlobStore
 
 log = logging.getLogger(__name__)
@@ -22,29 +22,35 @@ class Prover:
     def __init__(self, database: Database, store: BlobStore) -> None:
         self._database, self._store = database, store
         self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="prover")
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a proof that ends at once calls back while it is still being begun
         self._running: dict[str, Future[None]] = {}
 
     def prove(self, upload: Upload) -> Future[None]:
-        """Begin, or join, the proof of an upload. The future raises what the proof raises."""
+        """Begin, or join, the proof of an upload. The future raises what the proof raises, and it is logged here."""
         with self._lock:
             running = self._running.get(upload.id)
-            if running is None:
-                running = self._threads.submit(uploads.prove, self._database, self._store, upload)
-                self._running[upload.id] = running
-                running.add_done_callback(lambda _: self._forget(upload.id))
-        return running
+            if running is not None:
+                return running
+            proof = self._threads.submit(uploads.prove, self._database, self._store, upload)
+            self._running[upload.id] = proof
+        # Outside the lock: a proof that has ended by now calls back at once, in this thread.
+        proof.add_done_callback(lambda done: self._end(upload.id, done))
+        return proof
 
-    def _forget(self, upload_id: str) -> None:
+    def _end(self, upload_id: str, proof: "Future[None]") -> None:
         with self._lock:
             self._running.pop(upload_id, None)
+        _log_failure(proof)
 
     def resume(self) -> int:
-        """Go on with the proofs that a server before this one had begun; answers how many there are."""
+        """Go on with proofs that were begun and not ended, by a server before this one or by a store that failed.
+
+        Answers how many there are; those that run already are only counted.
+        """
         with self._database.read() as session:
             interrupted = list(session.scalars(select(Upload).where(Upload.state == "proving")))
         for upload in interrupted:
-            self.prove(upload).add_done_callback(_log_failure)
+            self.prove(upload)
         return len(interrupted)
 
     def close(self) -> None:
@@ -55,6 +61,8 @@ class Prover:
 def _log_failure(proof: "Future[None]") -> None:
     error = None if proof.cancelled() else proof.exception()
     if isinstance(error, Invalid):
-        log.info("an interrupted upload turned out wrong: %s", error)
+        log.info("an upload turned out wrong: %s", error)
+    elif isinstance(error, RegistryError):
+        log.warning("an upload could not be proven, and will be tried again: %s", error)
     elif error is not None:
-        log.error("an interrupted upload could not be proven", exc_info=error)
+        log.error("an upload could not be proven", exc_info=error)

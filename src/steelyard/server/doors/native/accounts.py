@@ -3,7 +3,6 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime
 
 from steelyard.server.core import accounts, audit, orgs, tokens
 from steelyard.server.core.access import Action, Role, allow_writing
@@ -16,8 +15,10 @@ from steelyard.server.doors.native import schemas as s
 from steelyard.server.doors.native.calls import CallHere, NativeRoute
 from steelyard.server.doors.native.documentation import NO_CONTENT, errors
 from steelyard.server.doors.native.parameters import (
+    NO_NUL,
     Cursor,
     Limit200,
+    Moment,
     OrgPath,
     SearchText,
     ServicePath,
@@ -243,9 +244,9 @@ def list_audit_events(
     org: OrgPath,
     action: SearchText = None,
     actor: SearchText = None,
-    target: Annotated[str | None, Query(max_length=400)] = None,
-    since: AwareDatetime | None = None,
-    until: AwareDatetime | None = None,
+    target: Annotated[str | None, Query(max_length=400, pattern=NO_NUL)] = None,
+    since: Moment | None = None,
+    until: Moment | None = None,
     limit: Limit200 = 50,
     cursor: Cursor = None,
 ) -> s.AuditPage:

@@ -124,13 +124,12 @@ def _authenticate(request: Request, *, admits_anonymous: bool) -> Call:
         if admits_anonymous and registry.settings.anonymous_public:
             return _call(request, Actor(principal="anonymous", name="anonymous", read_only=True))
         raise Unauthenticated("Authentication failed: send `Authorization: Bearer <token>`.")
-    address = notes_of(request.scope).origin.address or "?"
-    registry.limiter.check(LimitedAction.SIGN_IN_FAILURES, address)
     try:
         with registry.database.read() as session:
             actor = tokens.authenticate(session, secret)
     except Unauthenticated:
-        registry.limiter.take(LimitedAction.SIGN_IN_FAILURES, address)
+        # Only failures are counted, and a good token is never refused for another's: many may share an address.
+        registry.limiter.take(LimitedAction.SIGN_IN_FAILURES, notes_of(request.scope).origin.address or "?")
         raise
     registry.usage.note_token(actor.token_uuid or "")
     return _call(request, actor)

@@ -23,9 +23,11 @@ from steelyard.server.doors.native.parameters import (
     NamePath,
     OrgPath,
     ReferencePath,
+    ReferenceText,
     SearchText,
     UuidPath,
     Values,
+    VersionOrLatestPath,
 )
 
 reads = APIRouter(prefix="/org/{org}", tags=["models"], route_class=PublicRoute, responses=errors())
@@ -183,8 +185,8 @@ def compare_model_versions(
     org: OrgPath,
     name: NamePath,
     versions_: Annotated[
-        list[Annotated[str, Query(min_length=1, max_length=128)]],
-        Query(alias="versions", min_length=2, max_length=5),
+        list[ReferenceText],
+        Query(alias="versions", min_length=2, max_length=5, description="Two to five versions, aliases or ranges"),
     ],
 ) -> s.Comparison:
     """Compare two to five versions of a model."""
@@ -269,7 +271,7 @@ def get_model_download_status(call: CallHere, org: OrgPath, download_id: UuidPat
 
 @writes.post("/models/{name}/{version}/aliases")
 def set_model_alias(
-    call: CallHere, org: OrgPath, name: NamePath, version: ReferencePath, body: s.AliasUpdate
+    call: CallHere, org: OrgPath, name: NamePath, version: VersionOrLatestPath, body: s.AliasUpdate
 ) -> s.AliasSet:
     """Point an alias at a version (exact, or `latest`), from wherever it points now."""
     with call.write() as session:

@@ -1,55 +1,32 @@
-"""Path and query parameters of the native API: each is parsed by `names`, and described to OpenAPI by a pattern."""
+"""Path and query parameters of the native API: each is parsed by `names`, and told to OpenAPI by its grammar."""
 
+import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import Depends, Header, Path, Query
-from pydantic import AfterValidator, PlainValidator, WithJsonSchema
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, PlainValidator, WithJsonSchema
 
-from steelyard.server import names
-from steelyard.server.names import Alias, ModelName, Oid, OrgSlug
+from steelyard.server.doors.native import grammars
+from steelyard.server.names import Alias, ArtifactPath, InvalidName, ModelName, Oid, OrgSlug, is_range
 from steelyard.server.names import Version as SemVer
 
-Schema = dict[str, Any]
-
 NO_NUL = r"^[^\u0000]*$"
-SLUG = r"^[a-z0-9]+(-[a-z0-9]+)*$"
-MODEL_NAME = r"^[A-Za-z0-9]+((\.|-|_|__)[A-Za-z0-9]+)*$"
-
-_NUMBER = r"(0|[1-9][0-9]*)"
-_WORD = r"(0|[1-9][0-9]*|[0-9]*[A-Za-z-][0-9A-Za-z-]*)"
-_QUALIFIER = rf"(-{_WORD}(\.{_WORD})*)?(\+[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?"
-SEMVER = rf"^{_NUMBER}\.{_NUMBER}\.{_NUMBER}{_QUALIFIER}$"
-
-# A bound of a range: only its end may be left open.
-_OPEN = r"[xX*]"
-_BOUND = (
-    rf"({_OPEN}(\.{_OPEN}){{0,2}}"
-    rf"|{_NUMBER}(\.{_OPEN}(\.{_OPEN})?|\.{_NUMBER}(\.{_OPEN}|\.{_NUMBER}{_QUALIFIER})?)?)"
-)
-_SIMPLE = rf"((<=|>=|[<>=^~]) *)?{_BOUND}"
-_ALTERNATIVE = rf" *({_BOUND} +- +{_BOUND}|{_SIMPLE}(( *, *| +){_SIMPLE})*) *"
-RANGE = rf"^{_ALTERNATIVE}(\|\|{_ALTERNATIVE})*$"
-
-ALIAS = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-_ALSO_A_VERSION = rf"^{_NUMBER}\.{_NUMBER}\.{_NUMBER}(-{_WORD}(\.{_WORD})*)?(_[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?$"
-_ALSO_A_RANGE = rf"^([xX](\.[xX]){{0,2}}|{_NUMBER}(\.[xX](\.[xX])?|\.{_NUMBER}(\.[xX])?)?)$"
-_COMMIT = r"^[0-9A-Fa-f]{40}$"
-_IMAGE = r"-image$"
-
-OID = r"^sha256:[0-9a-f]{64}$"
-
-# A part of a path: bounded in characters here, in bytes of UTF-8 by `names`, which a pattern cannot count.
-_PLAIN = r"[^/\\\u0000-\u001f\u007f-\u009f]"
-_LAST = r"[^/\\\u0000-\u001f\u007f-\u009f. ]"
-_PART = rf"{_PLAIN}{{0,254}}{_LAST}"
-ARTIFACT_PATH = rf"^{_PART}(/{_PART})*$"
-_DEVICE = r"(^|/)([cC][oO][nN]|[pP][rR][nN]|[aA][uU][xX]|[nN][uU][lL]|[cC][oO][nN]([iI][nN]|[oO][uU][tT])\$|([cC][oO][mM]|[lL][pP][tT])[1-9\u00b9\u00b2\u00b3]) *([.:][^/]*)?(/|$)"
-_DRIVE = r"^[A-Za-z]:"
+EXAMPLES = {
+    "org": "example",
+    "name": "example",
+    "version": "1.0.0",
+    "alias": "production",
+    "path": "model.safetensors",
+    "username": "ada",
+    "account": "ci",
+    "number": 1,
+}
 
 
-def _parsed(parse: Callable[[str], Any], schema: dict[str, Any]) -> tuple[Any, Any]:
-    return PlainValidator(_of_text(parse)), WithJsonSchema({"type": "string", **schema})
+def _parsed(parse: Callable[[str], Any], schema: grammars.Schema) -> tuple[Any, Any]:
+    return PlainValidator(_of_text(parse)), WithJsonSchema(schema)
 
 
 def _of_text(parse: Callable[[str], Any]) -> Callable[[Any], Any]:
@@ -61,20 +38,17 @@ def _of_text(parse: Callable[[str], Any]) -> Callable[[Any], Any]:
     return validate
 
 
-def _checked(parse: Callable[[str], Any]) -> Callable[[str], str]:
-    def check(value: str) -> str:
-        parse(value)
-        return value
-
-    return check
+def _path(description: str, example: str) -> Any:
+    return Path(description=description, openapi_examples={"example": {"value": EXAMPLES[example]}})
 
 
-_slug = _parsed(OrgSlug.parse_any, {"pattern": SLUG, "maxLength": 64, "minLength": 1})
-_new_slug = _parsed(OrgSlug.parse, {"pattern": SLUG, "maxLength": 64, "minLength": 1})
-_model = _parsed(ModelName.parse, {"pattern": MODEL_NAME, "maxLength": 96, "minLength": 1})
-_semver = _parsed(SemVer.parse, {"pattern": SEMVER, "maxLength": 120})
-_alias = _parsed(Alias.parse, {"pattern": ALIAS, "maxLength": 50, "minLength": 1})
-_oid = _parsed(Oid.parse, {"pattern": OID, "maxLength": 71, "minLength": 71})
+_slug = _parsed(OrgSlug.parse_any, grammars.SLUG)
+_new_slug = _parsed(OrgSlug.parse, grammars.NEW_SLUG)
+_model = _parsed(ModelName.parse, grammars.MODEL_NAME)
+_semver = _parsed(SemVer.parse, grammars.VERSION)
+_alias = _parsed(Alias.parse, grammars.ALIAS)
+_oid = _parsed(Oid.parse, grammars.OID)
+_artifact_path = _parsed(ArtifactPath.parse, grammars.ARTIFACT_PATH)
 
 SlugText = Annotated[OrgSlug, _slug[0], _slug[1]]
 NewSlugText = Annotated[OrgSlug, _new_slug[0], _new_slug[1]]
@@ -82,38 +56,94 @@ SemVerText = Annotated[SemVer, _semver[0], _semver[1]]
 AliasText = Annotated[Alias, _alias[0], _alias[1]]
 OidText = Annotated[Oid, _oid[0], _oid[1]]
 
-OrgPath = Annotated[OrgSlug, _slug[0], _slug[1], Path(description="Organization slug")]
-NamePath = Annotated[ModelName, _model[0], _model[1], Path(description="Model name, without the organization")]
+OrgPath = Annotated[OrgSlug, _slug[0], _slug[1], _path("Organization slug", "org")]
+NamePath = Annotated[ModelName, _model[0], _model[1], _path("Model name, without the organization", "name")]
+AliasPath = Annotated[Alias, _alias[0], _alias[1], _path("Alias", "alias")]
+UserPath = Annotated[OrgSlug, _slug[0], _slug[1], _path("User name", "username")]
+ServicePath = Annotated[OrgSlug, _slug[0], _slug[1], _path("Service account name", "account")]
+FilePath = Annotated[
+    ArtifactPath, _artifact_path[0], _artifact_path[1], _path("Path of an artifact inside the version", "path")
+]
+
+
+# --- versions, and what may stand in their place
+
+
+def _exact_text(text: str) -> str:
+    return str(SemVer.parse(text))
+
+
+def _reference_text(text: str) -> str:
+    """Raises `InvalidName` for what is no version, alias or range, and not `latest`."""
+    if text == "latest" or is_range(text):
+        return text
+    try:
+        return _exact_text(text)
+    except InvalidName:
+        return _alias_text(text)
+
+
+def _alias_text(text: str) -> str:
+    try:
+        return Alias.parse(text)
+    except InvalidName as error:
+        raise InvalidName(f"{text[:130]!r} is no version, alias or range, and not `latest`") from error
+
+
+def _exact_or_latest_text(text: str) -> str:
+    return text if text == "latest" else _exact_text(text)
+
+
+_exact = _parsed(_exact_text, grammars.VERSION)
+_reference = _parsed(_reference_text, grammars.REFERENCE)
+_exact_or_latest = _parsed(_exact_or_latest_text, grammars.VERSION_OR_LATEST)
 
 
 async def _exact_version(
-    version: Annotated[
-        str,
-        AfterValidator(_checked(SemVer.parse)),
-        Path(description="Exact version (SemVer 2.0.0)", pattern=SEMVER, max_length=120),
-    ],
+    version: Annotated[str, _exact[0], _exact[1], _path("Exact version (SemVer 2.0.0)", "version")],
 ) -> SemVer:
     return SemVer.parse(version)
 
 
 ExactVersionPath = Annotated[SemVer, Depends(_exact_version)]  # no scalar to the framework, so it comes by a dependency
-AliasPath = Annotated[Alias, _alias[0], _alias[1], Path(description="Alias")]
-UserPath = Annotated[OrgSlug, _slug[0], _slug[1], Path(description="User name")]
-ServicePath = Annotated[OrgSlug, _slug[0], _slug[1], Path(description="Service account name")]
+VersionOrLatestPath = Annotated[
+    str, _exact_or_latest[0], _exact_or_latest[1], _path("Exact version, or `latest`", "version")
+]
 ReferencePath = Annotated[
     str,
-    Path(
-        description="Exact version, alias, `latest`, or a range such as `^1.2` (percent-encoded)",
-        min_length=1,
-        max_length=128,
-    ),
+    _reference[0],
+    _reference[1],
+    _path("Exact version, alias, `latest`, or a range such as `^1.2` (percent-encoded)", "version"),
 ]
-FilePath = Annotated[
-    names.ArtifactPath,
-    PlainValidator(_of_text(names.ArtifactPath.parse)),
-    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 1024}),
-    Path(description="Path of an artifact inside the version"),
+ReferenceText = Annotated[str, _reference[0], _reference[1]]
+
+
+# --- moments
+
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+
+
+def _moment_text(value: Any) -> Any:
+    """Only the text of RFC 3339 section 5.6: the framework would take numbers, too."""
+    if isinstance(value, str) and _MOMENT.fullmatch(value):
+        return value
+    raise ValueError("write a moment as RFC 3339 does, with its offset, for example 2030-01-31T12:00:00Z")
+
+
+def _representable(moment: datetime) -> datetime:
+    """Raises where the offset leads out of the years 1 to 9999."""
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("this moment lies outside the years 1 to 9999 in UTC") from error
+
+
+Moment = Annotated[
+    AwareDatetime, BeforeValidator(_moment_text), AfterValidator(_representable), WithJsonSchema(grammars.INSTANT)
 ]
+
+# --- the rest
+
 UuidPath = Annotated[
     str, Path(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$", description="UUID")
 ]

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     JsonValue,
@@ -18,12 +18,20 @@ from pydantic import (
     StrictFloat,
     StrictInt,
     StringConstraints,
-    field_validator,
     model_validator,
 )
 
 from steelyard.server.core.access import Role
-from steelyard.server.doors.native.parameters import NO_NUL, AliasText, NewSlugText, OidText, SemVerText, SlugText
+from steelyard.server.doors.native import grammars
+from steelyard.server.doors.native.parameters import (
+    NO_NUL,
+    AliasText,
+    Moment,
+    NewSlugText,
+    OidText,
+    SemVerText,
+    SlugText,
+)
 
 Instant = Annotated[
     datetime, PlainSerializer(lambda at: at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"), return_type=str, when_used="json")
@@ -47,6 +55,7 @@ def _finite(value: Any) -> Any:
     return value
 
 
+Email = Annotated[str, StringConstraints(strict=True, max_length=320, pattern=grammars.EMAIL["pattern"])]
 Metric = Annotated[StrictInt | StrictFloat | Annotated[str, upto(1_000)], AfterValidator(_finite)]
 
 
@@ -326,7 +335,12 @@ class PublishRequest(In):
 
     version: SemVerText | None = None
     bump: Literal["major", "minor", "patch"] | None = None
-    artifacts: dict[str, OidText] = Field(min_length=1, max_length=100_000, description="Path to OID")
+    artifacts: dict[str, OidText] = Field(
+        min_length=1,
+        max_length=100_000,
+        description="Path to OID",
+        json_schema_extra={"propertyNames": grammars.ARTIFACT_PATH},
+    )
     framework: Annotated[str, upto(100)] | None = None
     summary: Long | None = None
     description: Card | None = None
@@ -361,12 +375,17 @@ class MetricsUpdate(RootModel[Annotated[dict[Label, Metric | None], Field(max_le
 # --- bytes
 
 
+def _whole(value: Any) -> Any:
+    """JSON knows no integers: `5.0` is one by JSON Schema, and some writers spell them so."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 class WantedObject(In):
     """Bytes that a client would like to send."""
 
     model_config = ConfigDict(extra="ignore")
     oid: Annotated[str, StringConstraints(pattern=r"^(sha256:)?[0-9a-f]{64}$", max_length=71)]
-    size: Annotated[int, Field(strict=True, ge=0, le=2**53)]
+    size: Annotated[int, BeforeValidator(_whole), Field(strict=True, ge=0, le=2**53)]
 
 
 class BatchRequest(In):
@@ -415,7 +434,7 @@ class UploadedPart(In):
     """A part as S3 and Git LFS clients list it when they complete."""
 
     model_config = ConfigDict(extra="ignore")
-    partNumber: int  # noqa: N815 - the protocol's name
+    partNumber: Annotated[int, BeforeValidator(_whole), Field(strict=True, ge=1, le=10_000)]  # noqa: N815 - the protocol's name
     etag: Annotated[str, upto(200)] | None = None
 
 
@@ -468,14 +487,7 @@ class NewUser(In):
     """A user to be made."""
 
     username: NewSlugText
-    email_address: Annotated[str, upto(320)] | None = None
-
-    @field_validator("email_address")
-    @classmethod
-    def _looks_like_one(cls, value: str | None) -> str | None:
-        if value is not None and (value.count("@") != 1 or value.startswith("@") or value.endswith("@")):
-            raise ValueError("an e-mail address has one '@' with something on either side")
-        return value
+    email_address: Email | None = None
 
 
 class UserUpdate(In):
@@ -515,7 +527,7 @@ class NewApiKey(In):
     name: Label
     org: SlugText | None = None
     access: Literal["read", "write"] | None = None
-    expires_at: AwareDatetime | None = None
+    expires_at: Moment | None = None
 
 
 class NewServiceKey(In):
@@ -523,7 +535,7 @@ class NewServiceKey(In):
 
     name: Label = "token"
     access: Literal["read", "write"] | None = None
-    expires_at: AwareDatetime | None = None
+    expires_at: Moment | None = None
 
 
 class ApiKey(Out):

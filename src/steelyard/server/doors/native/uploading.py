@@ -163,12 +163,7 @@ async def complete_upload(
     if opened.upload is None:
         return _uploaded(opened)
     upload = await run_in_threadpool(_start_proving, call, upload_id)
-    proof = asyncio.wrap_future(call.registry.prover.prove(upload))
-    try:
-        await asyncio.wait_for(asyncio.shield(proof), call.registry.settings.prove_wait_seconds)
-    except TimeoutError:
-        return _proving(request, opened)
-    return _uploaded(opened)
+    return await _prove(request, call, opened, upload)
 
 
 @links.get(
@@ -177,18 +172,29 @@ async def complete_upload(
     responses=_ACCEPTED,
     openapi_extra=_NO_CREDENTIAL,
 )
-def get_upload(
+async def get_upload(
     request: Request, call: CallHere, org: OrgPath, name: NamePath, upload_id: UploadPath, ticket: TicketQuery
 ) -> Response:
     """Get whether an upload that was completed is proven by now."""
-    opened = _open(request, call, org, upload_id, ticket, "complete")
+    opened = await run_in_threadpool(_open, request, call, org, upload_id, ticket, "complete")
     if opened.upload is None:
         return _uploaded(opened)
     if opened.upload.state == "open":
         raise Conflict("Not all parts of this upload have arrived, or it was not completed yet.")
     if opened.upload.state == "failed":
         raise Invalid(opened.upload.failure or "The upload failed. Send the file again.")
-    return _proving(request, opened)
+    return await _prove(request, call, opened, opened.upload)
+
+
+async def _prove(request: Request, call: Call, opened: "_Opened", upload: Upload) -> Response:
+    """Join the proof, or begin it anew where a failing store broke it off; wait a while, then say that it goes on."""
+    proof = asyncio.wrap_future(call.registry.prover.prove(upload))
+    done, _ = await asyncio.wait([proof], timeout=call.registry.settings.prove_wait_seconds)
+    if not done:
+        proof.add_done_callback(lambda late: late.cancelled() or late.exception())  # the prover logs it
+        return _proving(request, opened)
+    await proof
+    return _uploaded(opened)
 
 
 @dataclass(frozen=True, slots=True)
