@@ -24,7 +24,7 @@ def make_registered(tmp_path: Path) -> Iterator[MakeRegistered]:
     numbers = count()
 
     def make(**chosen: object) -> Registered:
-        return opened.enter_context(open_registered(tmp_path / f"data{next(numbers)}", **chosen))
+        return opened.enter_context(open_registered(**{"data": tmp_path / f"data{next(numbers)}", **chosen}))
 
     with opened:
         yield make

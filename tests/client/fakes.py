@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 @dataclass
 class Reply:
-    """What to answer: `body` is sent as it is, with a `Content-Length` of its own length unless `headers` say otherwise."""
+    """What to answer: `body` as it is, with its own length as `Content-Length` unless `headers` say otherwise."""
 
     status: int = 200
     body: bytes = b""
@@ -64,11 +64,11 @@ class FakeRegistry:
                 outer.seen.append(seen)
                 outer._send(self, outer._answer(seen))
 
-            do_GET = do_PUT = do_POST = do_DELETE = do_PATCH = do_HEAD = handle_any
-
             def log_message(self, *args: object) -> None:
                 pass
 
+        for method in ("GET", "HEAD", "PUT", "POST", "PATCH", "DELETE"):
+            setattr(Handler, f"do_{method}", Handler.handle_any)
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
@@ -163,7 +163,8 @@ class Wire:
         self._closed = False
         self._changed = threading.Condition()
         self._listener = socket.create_server(("127.0.0.1", 0))
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
 
     @property
     def url(self) -> str:
@@ -186,7 +187,10 @@ class Wire:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes who accepts
         self._listener.close()
+        self._accepting.join(5)
 
     def _is_held(self) -> bool:
         up = self.hold_up_after is not None and self.up_bytes >= self.hold_up_after
@@ -219,4 +223,4 @@ class Wire:
         for end in (source, sink):
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
-                end.close()
+            end.close()

@@ -80,7 +80,18 @@ def test_the_journal_of_a_partial_file_says_which_blocks_arrived(cache: BlobCach
     assert [partial.block_bytes(block) for block in range(partial.blocks)] == [BLOCK_BYTES, BLOCK_BYTES, 5]
 
 
-@pytest.mark.parametrize("lie", ["5 0\n", "x\n", f"{3 * BLOCK_BYTES} 7\n", f"{3 * BLOCK_BYTES} 2\n", "\xff\n", f"{3 * BLOCK_BYTES} -1\n", f"{3 * BLOCK_BYTES}\n"])
+@pytest.mark.parametrize(
+    "lie",
+    [
+        "5 0\n",
+        "x\n",
+        f"{3 * BLOCK_BYTES} 7\n",
+        f"{3 * BLOCK_BYTES} 2\n",
+        "\xff\n",
+        f"{3 * BLOCK_BYTES} -1\n",
+        f"{3 * BLOCK_BYTES}\n",
+    ],
+)
 def test_a_journal_that_cannot_be_true_counts_for_nothing(cache: BlobCache, lie: str) -> None:
     partial = cache.partial(HEX, 3 * BLOCK_BYTES)
     partial.file.write_bytes(b"x" * BLOCK_BYTES)

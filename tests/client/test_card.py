@@ -70,7 +70,9 @@ def test_an_unknown_key_is_named(tmp_path: Path) -> None:
     assert read_card(tmp_path).unknown_keys == ("licence",)
 
 
-@pytest.mark.parametrize("text", ["", "# only text\n", "---\nno end", "----\nx: 1\n---\n", "---\n---\n", "text\n---\na: 1\n---\n"])
+@pytest.mark.parametrize(
+    "text", ["", "# only text\n", "---\nno end", "----\nx: 1\n---\n", "---\n---\n", "text\n---\na: 1\n---\n"]
+)
 def test_a_readme_without_front_matter_says_nothing(tmp_path: Path, text: str) -> None:
     assert card_of(tmp_path, readme=text) == {}
 
@@ -114,7 +116,9 @@ def test_a_model_yaml_that_is_no_text_is_refused(tmp_path: Path) -> None:
 
 
 def test_what_is_given_wins_over_the_card_and_metrics_merge(tmp_path: Path) -> None:
-    (tmp_path / "model.yaml").write_text("license: mit\ntags: [a]\nmetrics: {x: 1, y: 2}\norigin: {source: card, run_id: r}\n")
+    (tmp_path / "model.yaml").write_text(
+        "license: mit\ntags: [a]\nmetrics: {x: 1, y: 2}\norigin: {source: card, run_id: r}\n"
+    )
     push = Push(
         tmp_path, Reference.parse("acme/tiny:1.0.0"), metadata={"license": "bsd", "metrics": {"y": 3}},
         origin={"source": "training_run"}, use_git=False, aliases=["prod"], is_public=True,

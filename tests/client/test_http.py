@@ -47,7 +47,11 @@ def test_every_call_says_who_calls_and_with_what(fake: FakeRegistry, http: Http)
 def test_each_status_is_an_error_of_its_own(
     fake: FakeRegistry, http: Http, status: int, type_: str, kind: type[errors.ApiError]
 ) -> None:
-    fake.on("POST", "/api/v1/x", error_reply(status, type_, "what went wrong", **{"X-Request-Id": "r-1", "Retry-After": "900"}))
+    fake.on(
+        "POST",
+        "/api/v1/x",
+        error_reply(status, type_, "what went wrong", **{"X-Request-Id": "r-1", "Retry-After": "900"}),
+    )
     with pytest.raises(kind) as caught:
         http.call("POST", "/api/v1/x", body={})
     error = caught.value
@@ -88,7 +92,9 @@ def test_a_fault_of_the_server_is_not_repeated(fake: FakeRegistry, http: Http) -
 
 
 def test_a_rate_limit_is_waited_for_as_long_as_the_registry_asks(fake: FakeRegistry, http: Http) -> None:
-    fake.in_turn("POST", "/api/v1/x", error_reply(429, "rate_limit_error", "slow", **{"Retry-After": "1"}), json_reply({}))
+    fake.in_turn(
+        "POST", "/api/v1/x", error_reply(429, "rate_limit_error", "slow", **{"Retry-After": "1"}), json_reply({})
+    )
     begun = time.monotonic()
     http.call("POST", "/api/v1/x", body={})
     assert 0.9 < time.monotonic() - begun < 3

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,15 +68,33 @@ def test_an_interrupted_push_goes_on_with_the_missing_parts(
     assert result["uploaded_bytes"] == pytest.approx(wire.up_bytes, abs=OVERHEAD_BYTES)
 
 
+def wait_for_blocks(cache: Path, count: int) -> None:
+    """Wait until the client has read and noted so many blocks of its only download."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        for journal in (cache / "partial").glob("*.done"):
+            if len(journal.read_text().splitlines()) == count:
+                return
+        time.sleep(0.02)
+    pytest.fail("the blocks did not arrive")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_pull_goes_on_from_the_last_whole_block(
-    live: RunningServer, client: Client, wire: Wire, model: str, make_folder: MakeFolder, tmp_path: Path, number: signal.Signals
+    live: RunningServer,
+    client: Client,
+    wire: Wire,
+    model: str,
+    make_folder: MakeFolder,
+    tmp_path: Path,
+    number: signal.Signals,
 ) -> None:
     data = os.urandom(4 * BLOCK_BYTES + 1000)
     client.push(make_folder({"w.bin": data}), f"{model}:1.0.0")
     wire.hold_down_after = 3 * BLOCK_BYTES - PART_BYTES
     first = start(wire, live.token, "pull", model, str(tmp_path / "dest"))
     wire.wait_until_held()
+    wait_for_blocks(tmp_path / "cache", 2)
     interrupt(first, number)
     assert not (tmp_path / "dest").exists()
     wire.release()
@@ -100,7 +119,9 @@ def test_a_push_lives_through_a_restart_of_the_server(make_folder: MakeFolder, t
     thread.start()
     wire.wait_until_held()
     server.kill()
-    again = start_server(tmp_path / "data", port=server.port, part_size_bytes=str(PART_BYTES), free_disk_floor_bytes="0")
+    again = start_server(
+        tmp_path / "data", port=server.port, part_size_bytes=str(PART_BYTES), free_disk_floor_bytes="0"
+    )
     wire.release()
     thread.join(40)
     try:

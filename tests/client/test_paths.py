@@ -12,7 +12,25 @@ from steelyard.client.references import is_version
 from steelyard.server.names import ArtifactPath, InvalidName, Version, check_artifact_paths
 
 pieces = st.sampled_from(
-    ["a", "B", "..", ".", "", "con", "NUL.txt", "x ", "y.", "model.bin", "é", "e\u0301", "İ", "\\", "\x00", "\x7f", "a" * 256]
+    [
+        "a",
+        "B",
+        "..",
+        ".",
+        "",
+        "con",
+        "NUL.txt",
+        "x ",
+        "y.",
+        "model.bin",
+        "é",
+        "e\u0301",
+        "İ",
+        "\\",
+        "\x00",
+        "\x7f",
+        "a" * 256,
+    ]
 )
 odd_paths = st.one_of(st.text(max_size=40), st.lists(pieces, max_size=4).map("/".join))
 
@@ -54,8 +72,8 @@ def test_a_path_that_may_be_written_stays_in_the_folder(path: str) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["../x", "/x", "a//b", "a\\b", "C:\\x", "nul", "a/.git/config", ".GIT/config", "git~1/x", ".hg/hgrc", ".steelyard.json",
-     "a/.steelyard-tmp-1", "x\x1b[2J", ".git./config", ".git /config"],
+    ["../x", "/x", "a//b", "a\\b", "C:\\x", "nul", "a/.git/config", ".GIT/config", "git~1/x", ".hg/hgrc",
+     ".steelyard.json", "a/.steelyard-tmp-1", "x\x1b[2J", ".git./config", ".git /config"],
 )  # fmt: skip
 def test_nothing_hostile_is_written(path: str) -> None:
     with pytest.raises(UnsafePath):

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,11 @@ def oid(data: bytes) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
-def version(number: str, name: str = "acme/tiny", **files: bytes) -> Manifest:
-    return Manifest("http://r", name, number, {path.replace("__", "/"): oid(data) for path, data in files.items()})
+Files = Mapping[str, bytes]
+
+
+def version(number: str, files: Files, name: str = "acme/tiny") -> Manifest:
+    return Manifest("http://r", name, number, {path: oid(data) for path, data in files.items()})
 
 
 class Pulled:
@@ -30,7 +34,8 @@ class Pulled:
         self.source.mkdir()
         self.place = Destination(self.folder, HashMemory(None), Stop())
 
-    def pull(self, wanted: Manifest, *, force: bool = False, **files: bytes) -> None:
+    def pull(self, number: str, files: Files, *, name: str = "acme/tiny", force: bool = False) -> None:
+        wanted = version(number, files, name)
         plan = self.place.plan(wanted, force=force)
         contents = {oid(data): data for data in files.values()}
         for path in plan.remove:
@@ -41,9 +46,6 @@ class Pulled:
             self.place.place(path, source, hardlink=False)
         self.folder.mkdir(exist_ok=True)
         wanted.write(self.folder)
-
-    def version(self, number: str, **files: bytes) -> None:
-        self.pull(version(number, **files), **files)
 
     def contents(self) -> dict[str, bytes]:
         found = {str(path.relative_to(self.folder)): path for path in self.folder.rglob("*") if path.is_file()}
@@ -56,9 +58,9 @@ def pulled(tmp_path: Path) -> Pulled:
 
 
 def test_the_next_version_replaces_and_removes_what_the_last_one_put_there(pulled: Pulled) -> None:
-    pulled.version("1.0.0", a=b"1", sub__b=b"2", c=b"3")
+    pulled.pull("1.0.0", {"a": b"1", "sub/b": b"2", "c": b"3"})
     (pulled.folder / "mine.txt").write_text("mine")
-    pulled.version("2.0.0", a=b"new", c=b"3")
+    pulled.pull("2.0.0", {"a": b"new", "c": b"3"})
     assert pulled.contents() == {"a": b"new", "c": b"3", "mine.txt": b"mine"}
     assert not (pulled.folder / "sub").exists()
     found = Manifest.find(pulled.folder)
@@ -66,44 +68,44 @@ def test_the_next_version_replaces_and_removes_what_the_last_one_put_there(pulle
 
 
 def test_a_file_may_become_a_folder_and_back(pulled: Pulled) -> None:
-    pulled.version("1.0.0", a=b"1")
-    pulled.version("2.0.0", a__b=b"2")
-    pulled.version("3.0.0", a=b"3")
+    pulled.pull("1.0.0", {"a": b"1"})
+    pulled.pull("2.0.0", {"a/b": b"2"})
+    pulled.pull("3.0.0", {"a": b"3"})
     assert pulled.contents() == {"a": b"3"}
 
 
 @pytest.mark.parametrize("edit", ["own", "edited"])
 def test_a_file_somebody_wrote_is_not_replaced_unless_forced(pulled: Pulled, edit: str) -> None:
     if edit == "edited":
-        pulled.version("1.0.0", a=b"1", b=b"1")
+        pulled.pull("1.0.0", {"a": b"1", "b": b"1"})
     pulled.folder.mkdir(exist_ok=True)
     (pulled.folder / "a").write_bytes(b"mine")
-    with pytest.raises(WouldOverwrite, match="\n  a") as caught:
-        pulled.version("2.0.0", a=b"2", b=b"2")
+    with pytest.raises(WouldOverwrite, match=r"\n  a") as caught:
+        pulled.pull("2.0.0", {"a": b"2", "b": b"2"})
     assert caught.value.paths == ("a",)
     assert (pulled.folder / "a").read_bytes() == b"mine"
-    pulled.pull(version("2.0.0", a=b"2", b=b"2"), force=True, a=b"2", b=b"2")
+    pulled.pull("2.0.0", {"a": b"2", "b": b"2"}, force=True)
     assert pulled.contents() == {"a": b"2", "b": b"2"}
 
 
 def test_an_edited_file_that_is_no_longer_in_the_version_stays(pulled: Pulled) -> None:
-    pulled.version("1.0.0", a=b"1", b=b"1")
+    pulled.pull("1.0.0", {"a": b"1", "b": b"1"})
     (pulled.folder / "b").write_bytes(b"mine")
-    pulled.version("2.0.0", a=b"2")
+    pulled.pull("2.0.0", {"a": b"2"})
     assert pulled.contents() == {"a": b"2", "b": b"mine"}
 
 
 def test_a_folder_of_another_model_is_not_taken(pulled: Pulled) -> None:
-    pulled.version("1.0.0", a=b"1")
-    with pytest.raises(WouldOverwrite, match="acme/tiny:1.0.0"):
-        pulled.pull(version("1.0.0", "acme/other", b=b"2"), b=b"2")
+    pulled.pull("1.0.0", {"a": b"1"})
+    with pytest.raises(WouldOverwrite, match=r"acme/tiny:1\.0\.0"):
+        pulled.pull("1.0.0", {"b": b"2"}, name="acme/other")
 
 
 def test_the_right_file_is_left_alone(pulled: Pulled) -> None:
     pulled.folder.mkdir()
     (pulled.folder / "a").write_bytes(b"1")
     inode = (pulled.folder / "a").stat().st_ino
-    pulled.version("1.0.0", a=b"1")
+    pulled.pull("1.0.0", {"a": b"1"})
     assert (pulled.folder / "a").stat().st_ino == inode
 
 
@@ -113,9 +115,9 @@ def test_nothing_is_written_through_a_link(pulled: Pulled, tmp_path: Path) -> No
     pulled.folder.mkdir()
     (pulled.folder / "sub").symlink_to(outside)
     with pytest.raises(WouldOverwrite):
-        pulled.version("1.0.0", sub__a=b"1")
+        pulled.pull("1.0.0", {"sub/a": b"1"})
     with pytest.raises(UnsafePath):
-        pulled.pull(version("1.0.0", sub__a=b"1"), force=True, sub__a=b"1")
+        pulled.pull("1.0.0", {"sub/a": b"1"}, force=True)
     assert list(outside.iterdir()) == []
 
 
@@ -124,8 +126,8 @@ def test_a_link_in_the_place_of_a_file_is_replaced_and_not_followed(pulled: Pull
     pulled.folder.mkdir()
     (pulled.folder / "a").symlink_to(tmp_path / "victim")
     with pytest.raises(WouldOverwrite):
-        pulled.version("1.0.0", a=b"1")
-    pulled.pull(version("1.0.0", a=b"1"), force=True, a=b"1")
+        pulled.pull("1.0.0", {"a": b"1"})
+    pulled.pull("1.0.0", {"a": b"1"}, force=True)
     assert (tmp_path / "victim").read_bytes() == b"victim"
     assert not (pulled.folder / "a").is_symlink()
 
@@ -133,7 +135,7 @@ def test_a_link_in_the_place_of_a_file_is_replaced_and_not_followed(pulled: Pull
 def test_a_folder_in_the_place_of_a_file_is_never_replaced(pulled: Pulled) -> None:
     (pulled.folder / "a" / "deep").mkdir(parents=True)
     with pytest.raises(WouldOverwrite):
-        pulled.pull(version("1.0.0", a=b"1"), force=True, a=b"1")
+        pulled.pull("1.0.0", {"a": b"1"}, force=True)
 
 
 def test_a_manifest_that_lies_is_not_believed(pulled: Pulled, tmp_path: Path) -> None:
@@ -141,18 +143,21 @@ def test_a_manifest_that_lies_is_not_believed(pulled: Pulled, tmp_path: Path) ->
     pulled.folder.mkdir()
     Manifest("http://r", "acme/tiny", "1.0.0", {"../victim": oid(b"victim")}).write(pulled.folder)
     assert Manifest.find(pulled.folder) is None
-    pulled.version("2.0.0", a=b"1")
+    pulled.pull("2.0.0", {"a": b"1"})
     assert (tmp_path / "victim").exists()
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"registry":1,"name":2,"version":3,"artifacts":{}}', "[" * 99999, '{"artifacts": {"a": "b"}}'])
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", '{"registry":1,"name":2,"version":3,"artifacts":{}}', "[" * 99999, '{"artifacts": {"a": "b"}}'],
+)
 def test_a_damaged_manifest_is_as_good_as_none(tmp_path: Path, text: str) -> None:
     (tmp_path / ".steelyard.json").write_text(text)
     assert Manifest.find(tmp_path) is None
 
 
 def test_a_manifest_that_is_a_link_is_not_read(tmp_path: Path) -> None:
-    version("1.0.0", a=b"1").write(tmp_path)
+    version("1.0.0", {"a": b"1"}).write(tmp_path)
     (tmp_path / ".steelyard.json").rename(tmp_path / "elsewhere")
     (tmp_path / ".steelyard.json").symlink_to("elsewhere")
     assert Manifest.find(tmp_path) is None
@@ -188,7 +193,9 @@ def test_a_full_disk_leaves_no_half_file(pulled: Pulled, tmp_path: Path, monkeyp
     assert list(pulled.folder.iterdir()) == []
 
 
-def test_a_copy_falls_back_where_the_kernel_cannot(pulled: Pulled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_copy_falls_back_where_the_kernel_cannot(
+    pulled: Pulled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = tmp_path / "blob"
     source.write_bytes(os.urandom(3_000_000))
 

@@ -103,7 +103,16 @@ def test_an_address_has_one_spelling(text: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["ftp://h", "registry.example.com", "http://", "http://h:99999", "https://user:secret@h", "http://h/?q", "http://[x"]
+    "text",
+    [
+        "ftp://h",
+        "registry.example.com",
+        "http://",
+        "http://h:99999",
+        "https://user:secret@h",
+        "http://h/?q",
+        "http://[x",
+    ],
 )
 def test_what_is_no_address_is_refused_without_repeating_a_secret(text: str) -> None:
     with pytest.raises(InvalidSettings) as caught:
@@ -124,7 +133,9 @@ def test_an_origin_is_scheme_host_and_port() -> None:
 
 
 def test_loopback_is_known_by_name_and_number() -> None:
-    assert all(is_loopback(f"http://{host}:1") for host in ("localhost", "127.0.0.1", "127.9.9.9", "[::1]", "a.localhost"))
+    assert all(
+        is_loopback(f"http://{host}:1") for host in ("localhost", "127.0.0.1", "127.9.9.9", "[::1]", "a.localhost")
+    )
     assert not any(is_loopback(f"http://{host}") for host in ("example.com", "10.0.0.1", "localhost.example.com"))
 
 
@@ -138,7 +149,19 @@ def test_a_colon_and_an_at_sign_mean_the_same(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["tiny", "acme/", "/tiny", "Acme/tiny", "acme/tiny:", "acme/ti/ny", "acme/../x", "a" * 65 + "/x", "acme/-x", "acme/ti ny"]
+    "text",
+    [
+        "tiny",
+        "acme/",
+        "/tiny",
+        "Acme/tiny",
+        "acme/tiny:",
+        "acme/ti/ny",
+        "acme/../x",
+        "a" * 65 + "/x",
+        "acme/-x",
+        "acme/ti ny",
+    ],
 )
 def test_what_is_no_reference_is_refused(text: str) -> None:
     with pytest.raises(InvalidReference):

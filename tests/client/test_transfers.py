@@ -107,7 +107,12 @@ def test_metadata_comes_from_the_folder_and_the_origin_says_how(
     detail = client.push(
         folder, f"{model}:1.0.0", metadata={"summary": "small"}, origin={"run_id": "r1"}, is_public=True
     ).detail
-    assert (detail.license, detail.task, detail.language, detail.summary) == ("mit", "text-classification", ("no",), "small")
+    assert (detail.license, detail.task, detail.language, detail.summary) == (
+        "mit",
+        "text-classification",
+        ("no",),
+        "small",
+    )
     assert (detail.origin["source"], detail.origin["run_id"], detail.is_public) == ("upload", "r1", True)
     assert detail.origin["created_with"]["tool"] == "steelyard"
     assert detail.origin["registry"]["published_by"] == "admin"
@@ -248,7 +253,13 @@ def test_a_reference_may_be_a_range_or_an_alias(
     for version in ("1.0.0", "1.5.0", "2.0.0"):
         client.push(make_folder({"v": version.encode()}), f"{model}:{version}")
     client.set_model_alias(model, "1.0.0", "prod")
-    for reference, version in (("", "2.0.0"), (":latest", "2.0.0"), (":^1.2", "1.5.0"), ("@prod", "1.0.0"), (":1.x || 3", "1.5.0")):
+    for reference, version in (
+        ("", "2.0.0"),
+        (":latest", "2.0.0"),
+        (":^1.2", "1.5.0"),
+        ("@prod", "1.0.0"),
+        (":1.x || 3", "1.5.0"),
+    ):
         assert client.pull(model + reference, tmp_path / "dest").detail.version == version
         assert (tmp_path / "dest" / "v").read_bytes() == version.encode()
 
@@ -369,9 +380,7 @@ def test_verify_names_what_is_missing_changed_and_extra(
     assert (result.name, result.version, result.files) == (model, "1.0.0", 5)
 
 
-def test_verify_reads_the_bytes_and_believes_no_time_stamp(
-    client: Client, model: str, make_folder: MakeFolder
-) -> None:
+def test_verify_reads_the_bytes_and_believes_no_time_stamp(client: Client, model: str, make_folder: MakeFolder) -> None:
     data = os.urandom(2 << 20)
     folder = make_folder({"w.bin": data})
     client.push(folder, f"{model}:1.0.0")

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from fastapi.testclient import TestClient
 
@@ -13,9 +12,9 @@ from tests.house.people import Registered
 
 
 @contextmanager
-def open_registered(data: Path, **chosen: object) -> Iterator[Registered]:
-    """A registry on this data directory, with these settings besides the defaults."""
-    settings = Settings(**{"data": data, "free_disk_floor_bytes": 0, **chosen})  # type: ignore[arg-type]
+def open_registered(**chosen: object) -> Iterator[Registered]:
+    """A registry with these settings besides the defaults; `data` is the one that every test names."""
+    settings = Settings(**{"free_disk_floor_bytes": 0, **chosen})  # type: ignore[arg-type]
     registry = open_registry(settings)
     with registry.database.write() as session:
         made = create_first_admin(session, None)

@@ -74,7 +74,18 @@ def start_server(data: Path, *, port: int | None = None, **settings: str) -> Run
     environment["STEELYARD_ADMIN_TOKEN"] = ADMIN_TOKEN
     environment.update({f"STEELYARD_{key.upper()}": value for key, value in settings.items()})
     log_path = data.parent / f"{data.name}-{port}.log"
-    command = [sys.executable, "-m", "steelyard", "serve", "--host", "127.0.0.1", "--port", str(port), "--data", str(data)]
+    command = [
+        sys.executable,
+        "-m",
+        "steelyard",
+        "serve",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--data",
+        str(data),
+    ]
     with log_path.open("ab") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=data.parent)
     server = RunningServer(process, port, data, log_path)

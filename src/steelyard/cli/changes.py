@@ -168,11 +168,15 @@ def delete(session: Session, reference: str, yes: bool) -> None:
 
 def _confirm(console: Console, what: str) -> None:
     """Have the name typed again. Only a person can; a program says --yes."""
-    if console.as_json or not sys.stdin.isatty():
+    if console.as_json or not _somebody_to_ask():
         usage_error(f"deleting {what} has no way back; add --yes to do it without being asked")
     answer: str = click.prompt(f"This deletes {what} for good. Type its name to go on", err=True)
     if answer.strip() != what:
         usage_error("that is not its name; nothing was deleted")
+
+
+def _somebody_to_ask() -> bool:
+    return sys.stdin.isatty()
 
 
 @click.command()

@@ -21,7 +21,7 @@ from steelyard.server.doors import middleware
 from steelyard.server.doors.clients import refuse_huge_headers, refuse_outdated
 from steelyard.server.doors.native import errors as native_errors
 from steelyard.server.doors.native import routes as native
-from steelyard.server.doors.native.documentation import add_pages
+from steelyard.server.doors.native.pages import add_pages
 from steelyard.server.errors import RegistryError
 from steelyard.server.jobs.proving import Prover
 from steelyard.server.jobs.worker import Worker

@@ -59,6 +59,16 @@ def touch(session: Session, org_id: int, blob_ids: Collection[int]) -> None:
         session.execute(update(OrgBlob).where(*where).values(touched_at=utc_now()))
 
 
+def begin_grace(session: Session, org_id: int, tree_ids: Collection[int]) -> None:
+    """These trees are about to go: the grace of the bytes that they needed begins now, not when they came."""
+    for some in in_batches(tree_ids):
+        needed = select(TreeBlob.blob_id).where(TreeBlob.tree_id.in_(some))
+        where = (OrgBlob.org_id == org_id, OrgBlob.blob_id.in_(needed))
+        session.execute(
+            update(OrgBlob).where(*where).values(touched_at=utc_now()), execution_options={"synchronize_session": False}
+        )
+
+
 def link(session: Session, org_id: int, oid: str, size_bytes: int, key: str) -> str:
     """Note that the organisation holds these proven bytes. Answers the key that is kept: ours, or an earlier one."""
     blob = session.scalar(select(Blob).where(Blob.oid == oid))
@@ -89,18 +99,18 @@ def attach(session: Session, tree_id: int, blob_ids: Iterable[int]) -> None:
 def collect(session: Session, org_grace_until: datetime) -> list[tuple[str, int]]:
     """Let go of what nothing needs: links untouched since that moment, then bytes that no organisation holds.
 
-    Answers `(key, size_bytes)` of the bytes let go; each key is in `garbage` until the store has deleted it.
+    Answers `(oid, size_bytes)` of the bytes let go; their keys are in `garbage` until the store has deleted them.
     """
     session.execute(delete(OrgBlob).where(_unneeded_link(org_grace_until)))
     orphans = session.execute(
-        select(Blob.id, Blob.key, Blob.size_bytes).where(
+        select(Blob.id, Blob.oid, Blob.key, Blob.size_bytes).where(
             ~exists().where(OrgBlob.blob_id == Blob.id), ~exists().where(TreeBlob.blob_id == Blob.id)
         )
     ).all()
     for some in in_batches([row.id for row in orphans]):
         session.execute(delete(Blob).where(Blob.id.in_(some)))
     session.add_all(Garbage(key=row.key) for row in orphans)
-    return [(row.key, row.size_bytes) for row in orphans]
+    return [(row.oid, row.size_bytes) for row in orphans]
 
 
 def list_collectable(session: Session, org_grace_until: datetime) -> list[tuple[str, int]]:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, insert, or_, select
 from sqlalchemy.orm import Session
 
+from steelyard.server.core import blobs
 from steelyard.server.core.access import Action, Actor, allow, visible_to
 from steelyard.server.core.audit import record
 from steelyard.server.core.orgs import get_org
@@ -147,6 +148,7 @@ def delete_model(session: Session, actor: Actor, found: Found) -> None:
     spend(session, found, [row.version for row in rows])
     model.latest_version_id = None
     session.flush()
+    blobs.begin_grace(session, found.org.id, [row.tree_id for row in rows])
     session.execute(delete(Version).where(Version.model_id == model.id))
     for row in rows:
         session.execute(delete(Tree).where(Tree.id == row.tree_id))

@@ -266,6 +266,8 @@ def _link(database: Database, store: BlobStore, upload: Upload, key: str) -> Non
     If it fails, the bytes stay where they are: the commit may have happened, and clean-up removes what has no row.
     """
     with database.write() as session:
+        if key == upload.key and session.get(Upload, upload.id) is None:
+            return  # the same proof was ended by another call, and what it linked may be collected by now
         kept_key = blobs.link(session, upload.org_id, upload.oid, upload.size_bytes, key)
         session.execute(delete(UploadPart).where(UploadPart.upload_id == upload.id))
         session.execute(delete(Upload).where(Upload.id == upload.id))

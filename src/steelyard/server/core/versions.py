@@ -10,6 +10,7 @@ from typing import Literal
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
+from steelyard.server.core import blobs
 from steelyard.server.core.access import Actor
 from steelyard.server.core.aliases import aliases_of, find_version_of_alias
 from steelyard.server.core.audit import record
@@ -172,6 +173,7 @@ def delete_version(session: Session, actor: Actor, found: Found, version: Versio
     spend(session, found, [version.version])
     found.model.latest_version_id = None
     session.flush()
+    blobs.begin_grace(session, found.org.id, [version.tree_id])
     session.execute(delete(Version).where(Version.id == version.id))
     session.execute(delete(Tree).where(Tree.id == version.tree_id))
     refresh_latest(session, found.model, found.full_name)

@@ -20,7 +20,8 @@ ORPHAN_SECONDS = 3600  # a file is written moments before its row; no transactio
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What a clean-up let go, or would: `(name, size_bytes)` of proven bytes, of files without a row, and uploads."""
+    """What a clean-up let go, or would: `(oid, size_bytes)` of proven bytes, `(name, size_bytes)` of files without a
+    row, and how many unfinished uploads."""
 
     blobs: tuple[tuple[str, int], ...]
     orphans: tuple[tuple[str, int], ...]
@@ -73,5 +74,5 @@ def _orphans(database: Database, store: BlobStore, grace_seconds: int) -> list[S
     until = time.time() - max(grace_seconds, ORPHAN_SECONDS)
     old = [name for name in store.scan() if name.modified_at <= until]
     with database.read() as session:
-        known = blobs.known_keys(session) | uploads.known_ids(session)
+        known = blobs.known_keys(session) | uploads.known_ids(session) | set(blobs.list_garbage(session))
     return [name for name in old if name.name not in known]

@@ -1,4 +1,4 @@
-"""What most tests of the native door stand on: one registry a module, and new people and models in it for every test."""
+"""What most tests of the native door stand on: one registry a module, new people and models in it for every test."""
 
 from collections.abc import Iterator
 from itertools import count
@@ -15,7 +15,7 @@ _numbers = count(1)
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registered]:
     """A registry with its defaults that all tests of a module share."""
-    with open_registered(tmp_path_factory.mktemp("registry") / "data") as opened:
+    with open_registered(data=tmp_path_factory.mktemp("registry") / "data") as opened:
         yield opened
 
 

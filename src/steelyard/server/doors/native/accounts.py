@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from steelyard.server.core import accounts, audit, orgs, tokens
-from steelyard.server.core.access import Action, Role, allow_writing
+from steelyard.server.core.access import Action, Role, allow_administering
 from steelyard.server.core.audit import AuditFilter
 from steelyard.server.core.limits import LimitedAction
 from steelyard.server.core.tokens import TokenWish
@@ -119,7 +119,7 @@ def create_user_api_key(call: CallHere, username: UserPath) -> s.CreatedApiKey:
 def create_org(call: CallHere, body: s.NewOrganization) -> s.Organization:
     """Make an organization. For instance admins."""
     with call.write(ACCOUNTS) as session:
-        allow_writing(call.actor)
+        allow_administering(call.actor)
         owner = accounts.get_user(session, body.owner or call.actor.name)
         return answers.organization(orgs.create_org(session, call.actor, body.key, body.name, owner))
 

@@ -66,17 +66,31 @@ def _call_of(request: Request) -> Call:
 CallHere = Annotated[Call, Depends(_call_of)]
 
 
+_FIXED_WORDS = {"{name}": ("facets", "activity"), "{version}": ("aliases", "compare", "versions", "visibility")}
+
+
 class NativeRoute(APIRoute):
     """A route whose caller must show a valid token."""
 
     admits_anonymous: ClassVar[bool] = False
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Match on the raw path; decode each parameter after (contract section 1)."""
+        """Match on the raw path, where a trailing slash is nothing's (contract section 4); decode each parameter after
+        (section 1)."""
+        if scope["path"].endswith("/"):
+            return Match.NONE, {}
         match, found = super().matches(scope)
-        if "path_params" in found:
-            found["path_params"] = {k: unquote(v, errors="replace") for k, v in found["path_params"].items()}
+        if match is Match.NONE or self._stands_for_a_word(scope):
+            return Match.NONE, {}
+        # What is no UTF-8 becomes lone surrogates, which no name may have: not somebody else's U+FFFD.
+        raw = found.get("path_params", {})
+        found["path_params"] = {name: unquote(value, errors="surrogateescape") for name, value in raw.items()}
         return match, found
+
+    def _stands_for_a_word(self, scope: Scope) -> bool:
+        """Whether a name would be read where a fixed word stands: those win, for every method (contract section 4)."""
+        _, _, last = self.path_format.rpartition("/")
+        return str(scope["path"]).rpartition("/")[2] in _FIXED_WORDS.get(last, ())
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The framework's handler, after the caller is known."""
@@ -85,9 +99,11 @@ class NativeRoute(APIRoute):
         async def handle_call(request: Request) -> Response:
             notes_of(request.scope).route = self.path_format
             request.state.call = await self.open_call(request)
+            bounded = JsonRequest(request.scope, request.receive)
             if self.body_field is not None:
                 check_content_type(request)
-            return await handle(JsonRequest(request.scope, request.receive))
+                await bounded.read()  # before the framework does, which would answer any error of ours as its own 400
+            return await handle(bounded)
 
         return handle_call
 
@@ -162,9 +178,14 @@ class JsonRequest(Request):
                 raise _too_large(limit)
             yield piece
 
+    async def read(self) -> None:
+        """Read and parse the whole; raises `TooLarge` or `BadRequest`."""
+        if body := await self.body():
+            self._json = await run_in_threadpool(parse_json, body)
+
     async def json(self) -> Any:
-        """The body as JSON (RFC 8259, so neither NaN nor Infinity); raises `BadRequest`."""
-        return await run_in_threadpool(parse_json, await self.body())
+        """The body as JSON (RFC 8259, so neither NaN nor Infinity)."""
+        return self._json
 
 
 def _too_large(limit: int) -> TooLarge:

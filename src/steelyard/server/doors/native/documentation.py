@@ -1,20 +1,18 @@
-"""What the OpenAPI document says beyond the code: every error of every operation, the ways to sign in, and for each
-operation how to call it with curl and JavaScript. And the pages that show it, without the internet."""
+"""What the OpenAPI document says beyond the code: every error of every operation, headers, the ways to sign in, and for
+each operation how to call it."""
 
-import json
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any
 
-import fastapi_offline
 from fastapi import FastAPI
-from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
-from fastapi.responses import HTMLResponse
-from starlette.staticfiles import StaticFiles
 
 from steelyard import __version__
+from steelyard.server.doors.native import grammars
+from steelyard.server.doors.native.examples import samples_of
 from steelyard.server.doors.native.schemas import ErrorBody
+
+Responses = dict[int | str, dict[str, Any]]
 
 DESCRIPTIONS = {
     400: "Invalid request",
@@ -39,18 +37,115 @@ ALWAYS = (400, 401, 403, 404, 405, 409, 413, 415, 422, 426, 429, 500, 502, 504)
 NO_CONTENT: dict[str, Any] = {"status_code": 204, "response_model": None}
 
 
-def errors(*more: int) -> dict[int | str, dict[str, Any]]:
-    """What every operation may answer besides success, and what else this one may."""
-    return {status: {"model": ErrorBody, "description": DESCRIPTIONS[status]} for status in (*ALWAYS, *more)}
+def _header(description: str, *, required: bool = True, **schema: Any) -> dict[str, Any]:
+    return {"description": description, "required": required, "schema": {"type": "string", **schema}}
 
+
+_REQUEST_ID = {"X-Request-Id": _header("The id of this request in the server's log", minLength=1, maxLength=128)}
+_ERROR_HEADERS: dict[int, dict[str, Any]] = {
+    401: {"WWW-Authenticate": _header("The schemes that are understood")},
+    405: {"Allow": _header("The methods that are possible here")},
+    409: {"Retry-After": _header("Seconds to wait for bytes that are being proven", required=False)},
+    416: {"Content-Range": _header("How many bytes there are", pattern=r"^bytes \*/[0-9]+$")},
+    426: {"Upgrade": _header("The oldest client that is served")},
+    429: {
+        "Retry-After": _header("Seconds to wait", pattern="^[0-9]+$"),
+        "RateLimit": _header("What is left of the budget"),
+        "RateLimit-Policy": _header("The budget"),
+    },
+    503: {"Retry-After": _header("Seconds to wait", pattern="^[0-9]+$")},
+}
+
+
+def errors(*more: int) -> Responses:
+    """What every operation may answer besides success, and what else this one may."""
+    return {status: _error(status) for status in (*ALWAYS, *more)}
+
+
+def _error(status: int) -> dict[str, Any]:
+    headers = _ERROR_HEADERS.get(status)
+    found = {"model": ErrorBody, "description": DESCRIPTIONS[status]}
+    return {**found, "headers": headers} if headers else found
+
+
+# --- answers with an ETag
+
+_ETAG = _header("Names exactly these contents", pattern='^".+"$')
+_CACHE_CONTROL = _header("How long, and by whom, it may be kept")
+_WHERE = _header("Where exactly this version is")
+_SHOWN = {"ETag": _ETAG, "Cache-Control": _CACHE_CONTROL, "Content-Location": _WHERE}
+_IF_NONE_MATCH = {
+    "name": "If-None-Match",
+    "in": "header",
+    "description": "ETags of what the reader has: 304 when it is still so",
+    "schema": {"type": "string"},
+}
+_RANGE = {
+    "name": "Range",
+    "in": "header",
+    "description": "The bytes wanted, at most 16 ranges, ascending; what is malformed is ignored",
+    "schema": {"type": "string"},
+    "example": "bytes=0-3",
+}
+_IF_RANGE = {
+    "name": "If-Range",
+    "in": "header",
+    "description": "The ETag for which the Range counts; else the whole is sent",
+    "schema": {"type": "string"},
+}
+_IF_MATCH = {
+    "name": "If-Match",
+    "in": "header",
+    "description": "ETags of what is wanted: 412 when it is something else",
+    "schema": {"type": "string"},
+}
+
+DETAIL: Responses = {200: {"headers": _SHOWN}}
+"""The answer of an operation that shows a version in full."""
+
+CONDITIONAL: dict[str, Any] = {
+    "responses": {**DETAIL, 304: {"description": "The reader has this already", "headers": _SHOWN}},
+    "openapi_extra": {"parameters": [_IF_NONE_MATCH]},
+}
+"""Of an operation that a reader may ask again with what he has."""
+
+CREATED: Responses = {
+    201: {"headers": {**_SHOWN, "Location": _header("Where the new version is")}},
+}
+
+
+def bytes_of(media_type: str) -> dict[str, Any]:
+    """Of an operation that sends bytes of this kind: whole, by ranges, or not at all to a reader who has them."""
+    schema = {"schema": {"type": "string", "format": "binary"}}
+    sent = {
+        "ETag": _ETAG,
+        "Cache-Control": _CACHE_CONTROL,
+        "Accept-Ranges": _header("Ranges are understood", const="bytes"),
+    }
+    partial = {media_type: schema, "multipart/byteranges": schema}
+    return {
+        "responses": {
+            200: {"description": "The bytes", "content": {media_type: schema}, "headers": sent},
+            206: {"description": "The ranges asked for", "content": partial, "headers": sent},
+            304: {"description": "The reader has these bytes", "headers": {"ETag": _ETAG}},
+        },
+        "openapi_extra": {"parameters": [_RANGE, _IF_RANGE, _IF_NONE_MATCH, _IF_MATCH]},
+    }
+
+
+# --- the document
 
 _SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "`Authorization: Bearer <token>`"},
     "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
     "basic": {"type": "http", "scheme": "basic", "description": "Any user name, the token as the password"},
 }
-_EXAMPLE_HOST = "https://example.com"
-_ASSETS = "/docs/assets"
+_SHARED = {
+    "ArtifactPath": grammars.ARTIFACT_PATH,
+    "Version": grammars.VERSION,
+    "VersionOrLatest": grammars.VERSION_OR_LATEST,
+    "VersionReference": grammars.REFERENCE,
+}
 
 
 def openapi_document(app: FastAPI) -> dict[str, Any]:
@@ -68,118 +163,41 @@ def openapi_document(app: FastAPI) -> dict[str, Any]:
         for path, operations in document["paths"].items():
             for method, operation in operations.items():
                 _complete(path, method, operation)
+                _share_grammars(operation, document["components"]["schemas"])
         app.openapi_schema = document
     return app.openapi_schema
 
 
 def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
     operation["responses"].pop("default", None)
+    operation["responses"] = dict(sorted(operation["responses"].items()))
+    for response in operation["responses"].values():
+        response["headers"] = {**response.get("headers", {}), **_REQUEST_ID}
     needs_token = operation.pop("x-credential", True)
     operation["security"] = [{name: []} for name in _SCHEMES] if needs_token else []
-    samples = _samples(path, method, operation, needs_token=needs_token)
-    operation["x-codeSamples"] = [{"lang": lang, "label": label, "source": text} for lang, label, text in samples]
-    fences = "\n\n".join(f"**{label}**\n\n```{lang}\n{text}\n```" for lang, label, text in samples)
+    samples = samples_of(path, method, operation, needs_token=needs_token)
+    operation["x-codeSamples"] = [{"lang": it.lang, "label": it.label, "source": it.source} for it in samples]
+    fences = "\n\n".join(f"**{it.label}**\n\n```{it.lang}\n{it.source}\n```" for it in samples)
     operation["description"] = f"{operation.get('description', '')}\n\n{fences}".strip()
 
 
-def _samples(path: str, method: str, operation: dict[str, Any], *, needs_token: bool) -> list[tuple[str, str, str]]:
-    url = _EXAMPLE_HOST + _filled(path) + _query(operation)
-    body = _example_body(operation)
-    headers = {"Authorization": "Bearer <token>"} if needs_token else {}
-    if body is not None:
-        headers["Content-Type"] = "application/json"
-    return [
-        ("bash", "curl", _curl(method, url, headers, body)),
-        ("javascript", "fetch", _fetch(method, url, headers, body)),
-    ]
+def _share_grammars(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
+    """Say what may stand for a version once, and point to it: its grammar fills a screen."""
+    for parameter in operation.get("parameters", ()):
+        schema = parameter["schema"]
+        if schema.get("type") == "array":
+            schema["items"] = _shared(schema["items"], schemas)
+        else:
+            parameter["schema"] = _shared(schema, schemas)
 
 
-_FILLED = {"org": "example", "name": "example", "version": "1.0.0", "alias": "production", "path": "model.safetensors"}
-
-
-def _filled(path: str) -> str:
-    for name, value in _FILLED.items():
-        path = path.replace("{" + name + "}", value).replace("{" + name + ":path}", value)
-    return path
-
-
-def _query(operation: dict[str, Any]) -> str:
-    required = [p["name"] for p in operation.get("parameters", ()) if p["in"] == "query" and p.get("required")]
-    values = {"versions": "versions=1.0.0&versions=1.1.0", "ticket": "ticket=<ticket>"}
-    return "?" + "&".join(values.get(name, f"{name}=") for name in required) if required else ""
-
-
-_EXAMPLE_BODIES: dict[str, Any] = {
-    "publish_model": {"version": "1.0.0", "artifacts": {"model.safetensors": "sha256:" + "0" * 64}},
-    "update_model_visibility": {"is_public": True},
-    "set_model_alias": {"alias": "production"},
-    "update_model_metrics": {"accuracy": 0.93},
-    "yank_model": {"reason": "wrong tokenizer"},
-    "begin_uploads": {
-        "operation": "upload",
-        "transfers": ["basic", "multipart"],
-        "objects": [{"oid": "0" * 64, "size": 1}],
-    },
-    "complete_upload": {"oid": "0" * 64},
-    "create_api_key": {"name": "ci", "access": "read"},
-    "create_user": {"username": "ada", "email_address": "ada@example.com"},
-    "update_user": {"disabled": True},
-    "create_org": {"key": "acme", "name": "Acme"},
-    "add_member": {"username": "ada", "role": "contributor"},
-    "set_member_role": {"role": "owner"},
-    "add_service_account": {"name": "ci", "role": "contributor"},
-    "set_service_account_role": {"role": "reader"},
-    "create_service_token": {"name": "nightly", "access": "read"},
-}
-
-
-def _example_body(operation: dict[str, Any]) -> Any:
-    if "application/json" not in operation.get("requestBody", {}).get("content", {}):
-        return None
-    return _EXAMPLE_BODIES[operation["operationId"]]
-
-
-def _curl(method: str, url: str, headers: dict[str, str], body: Any) -> str:
-    lines = [f"curl --request {method.upper()}", f"--url '{url}'"]
-    lines += [f"--header '{name}: {value}'" for name, value in headers.items()]
-    lines += [f"--data '{json.dumps(body)}'"] if body is not None else []
-    return " \\\n  ".join(lines)
-
-
-def _fetch(method: str, url: str, headers: dict[str, str], body: Any) -> str:
-    options: dict[str, Any] = {"method": method.upper(), "headers": headers}
-    said = json.dumps(options, indent=2)
-    if body is not None:
-        said = said[:-2] + f',\n  "body": JSON.stringify({json.dumps(body)})\n}}'
-    return f"const response = await fetch('{url}', {said});\nconsole.log(response.status, await response.text());"
-
-
-def add_pages(app: FastAPI) -> None:
-    """`/openapi.json`, `/docs` (Swagger UI) and `/redoc`, their scripts served from the installed package."""
-    app.openapi = lambda: openapi_document(app)  # type: ignore[method-assign]
-    folder = Path(fastapi_offline.__file__).parent / "static"
-    app.mount(_ASSETS, StaticFiles(directory=folder))
-
-    @app.get("/docs", include_in_schema=False)
-    def show_swagger_ui() -> HTMLResponse:
-        return get_swagger_ui_html(
-            openapi_url="/openapi.json",
-            title="Steelyard API",
-            swagger_js_url=f"{_ASSETS}/swagger-ui-bundle.js",
-            swagger_css_url=f"{_ASSETS}/swagger-ui.css",
-            swagger_favicon_url=f"{_ASSETS}/favicon.png",
-            swagger_ui_parameters={"persistAuthorization": False, "docExpansion": "list", "filter": True},
-        )
-
-    @app.get("/redoc", include_in_schema=False)
-    def show_redoc() -> HTMLResponse:
-        return get_redoc_html(
-            openapi_url="/openapi.json",
-            title="Steelyard API",
-            redoc_js_url=f"{_ASSETS}/redoc.standalone.js",
-            redoc_favicon_url=f"{_ASSETS}/favicon.png",
-            with_google_fonts=False,
-        )
+def _shared(schema: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
+    bare = {key: value for key, value in schema.items() if key not in ("title", "description")}
+    name = next((name for name, grammar in _SHARED.items() if grammar == bare), None)
+    if name is None:
+        return schema
+    schemas[name] = bare
+    return {"$ref": f"#/components/schemas/{name}"}
 
 
 def phrase(status: int) -> str:

@@ -17,7 +17,7 @@ from steelyard.server.db.tables import Download, Model, Org, Version
 from steelyard.server.doors.native import schemas as s
 from steelyard.server.doors.native.answers import model_path
 from steelyard.server.doors.native.calls import Call, CallHere, PublicRoute, TicketRoute, acting_as
-from steelyard.server.doors.native.documentation import errors
+from steelyard.server.doors.native.documentation import bytes_of, errors
 from steelyard.server.doors.native.parameters import (
     ExactVersionPath,
     FilePath,
@@ -26,14 +26,11 @@ from steelyard.server.doors.native.parameters import (
     ReferencePath,
     TicketQuery,
 )
-from steelyard.server.doors.sending import ArchiveSource, BlobSource, BytesResponse, attachment
+from steelyard.server.doors.sending import OCTETS, ArchiveSource, BlobSource, BytesResponse, attachment
 from steelyard.server.errors import NotFound, Unauthenticated
 from steelyard.server.names import ModelName
 
-_BYTES = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
-_TAR = {"content": {"application/x-tar": {"schema": {"type": "string", "format": "binary"}}}}
-_PARTIAL = {"description": "The ranges asked for"}
-_UNCHANGED = {"description": "The reader has these bytes"}
+_TAR = "application/x-tar"
 
 files = APIRouter(prefix="/org/{org}", tags=["bytes"], route_class=PublicRoute, responses=errors(412, 416))
 archives = APIRouter(
@@ -47,14 +44,14 @@ archives = APIRouter(
 _FILE: dict[str, Any] = {
     "path": "/models/{name}/{version}/files/{path:path}",
     "response_class": Response,
-    "responses": {200: _BYTES, 206: {**_BYTES, **_PARTIAL}, 304: _UNCHANGED},
+    **bytes_of(OCTETS),
 }
 _ARCHIVE: dict[str, Any] = {
     "path": "/models/{name}/{version}/archive",
     "response_class": Response,
-    "responses": {200: _TAR, 206: {**_TAR, **_PARTIAL}, 304: _UNCHANGED},
-    "openapi_extra": {"x-credential": False},
+    **bytes_of(_TAR),
 }
+_ARCHIVE["openapi_extra"] = {**_ARCHIVE["openapi_extra"], "x-credential": False}
 
 
 @files.get(**_FILE)
@@ -104,7 +101,7 @@ def get_model_archive(
     return BytesResponse(
         ArchiveSource(archive, call.registry.store),
         content_disposition=attachment(_archive_name(found, chosen)),
-        content_type="application/x-tar",
+        content_type=_TAR,
         headers=_caching(exact=True),
     )
 

@@ -82,7 +82,7 @@ async def _framework(request: Request, error: HTTPException) -> JSONResponse:
         return answer(NotFound("There is nothing at this address. `/docs` lists the operations."))
     if error.status_code == MethodNotAllowed.status:
         allowed = ", ".join(_methods_at(request))
-        detail = f"{request.method[:20]} is not possible here; {allowed} is."
+        detail = f"{request.method[:20]} is not possible here. Use {allowed}."
         return answer(MethodNotAllowed(detail, headers={"Allow": allowed}))
     if error.status_code == TooLarge.status:
         return answer(TooLarge(phrase(TooLarge.status)))

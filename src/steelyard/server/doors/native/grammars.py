@@ -10,9 +10,9 @@ from steelyard.server.names import RESERVED_ALIASES, RESERVED_MODEL_NAMES, RESER
 Schema = dict[str, Any]
 
 
-def _text(pattern: str, *, most: int, least: int = 1, unlike: tuple[str, ...] = ()) -> Schema:
-    """A string of this form; `unlike` are the forms that mean something else."""
-    schema: Schema = {"type": "string", "pattern": pattern, "minLength": least, "maxLength": most}
+def _text(pattern: str, *, most: int, unlike: tuple[str, ...] = ()) -> Schema:
+    """A string of this form, which none of them lets be empty; `unlike` are the forms that mean something else."""
+    schema: Schema = {"type": "string", "pattern": pattern, "maxLength": most}
     if unlike:
         schema["not"] = {"anyOf": [{"pattern": form} for form in unlike]} if len(unlike) > 1 else {"pattern": unlike[0]}
     return schema
@@ -57,7 +57,7 @@ MODEL_NAME = _text(
     most=96,
     unlike=(r"\.[gG][iI][tT]$", _any_case(RESERVED_MODEL_NAMES)),
 )
-VERSION = _text(rf"^{_WHOLE}$", least=5, most=120, unlike=(_IMAGE,))
+VERSION = _text(rf"^{_WHOLE}$", most=120, unlike=(_IMAGE,))
 ALIAS = _text(
     r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
     most=50,
@@ -73,7 +73,7 @@ RANGE = _text(rf"^{_ALTERNATIVE}(\|\|{_ALTERNATIVE})*$", most=128, unlike=(rf"^{
 LATEST: Schema = {"const": "latest"}
 REFERENCE: Schema = {"type": "string", "anyOf": [VERSION, ALIAS, LATEST, RANGE]}
 VERSION_OR_LATEST: Schema = {"type": "string", "anyOf": [VERSION, LATEST]}
-OID = _text(r"^sha256:[0-9a-f]{64}$", least=71, most=71)
+OID = _text(r"^sha256:[0-9a-f]{64}$", most=71)
 ARTIFACT_PATH = _text(rf"^{_PART}(/{_PART})*$", most=1024, unlike=(r"^[A-Za-z]:", _DEVICE))
-EMAIL = _text(r"^[^@\u0000-\u0020]+@[^@\u0000-\u0020]+$", least=3, most=320)
+EMAIL = _text(r"^[^@\u0000-\u0020]+@[^@\u0000-\u0020]+$", most=320)
 INSTANT: Schema = {"type": "string", "format": "date-time"}

@@ -14,7 +14,7 @@ from steelyard.server.db.tables import Version
 from steelyard.server.doors.native import answers, downloading, publishing
 from steelyard.server.doors.native import schemas as s
 from steelyard.server.doors.native.calls import CallHere, NativeRoute, PublicRoute
-from steelyard.server.doors.native.documentation import NO_CONTENT, errors
+from steelyard.server.doors.native.documentation import CONDITIONAL, CREATED, DETAIL, NO_CONTENT, errors
 from steelyard.server.doors.native.parameters import (
     AliasPath,
     ExactVersionPath,
@@ -126,7 +126,7 @@ def list_model_activity(
 # --- one model
 
 
-@reads.get("/models/{name}", response_model=s.ModelDetail)
+@reads.get("/models/{name}", response_model=s.ModelDetail, **CONDITIONAL)
 def get_model_latest(request: Request, call: CallHere, org: OrgPath, name: NamePath) -> Response:
     """Get full detail for the latest version of a model."""
     with call.read() as session:
@@ -159,7 +159,14 @@ def list_model_versions(call: CallHere, org: OrgPath, name: NamePath) -> s.Versi
     "/models/{name}/versions",
     status_code=201,
     response_model=s.ModelDetail,
-    responses={200: {"model": s.ModelDetail, "description": "The same version is there already; nothing changed"}},
+    responses={
+        **CREATED,
+        200: {
+            **DETAIL[200],
+            "model": s.ModelDetail,
+            "description": "The same version is there already; nothing changed",
+        },
+    },
 )
 def publish_model(
     request: Request,
@@ -229,7 +236,7 @@ def list_model_aliases(
 # --- one version
 
 
-@reads.get("/models/{name}/{version}", response_model=s.ModelDetail)
+@reads.get("/models/{name}/{version}", response_model=s.ModelDetail, **CONDITIONAL)
 def get_model_detail(
     request: Request, call: CallHere, org: OrgPath, name: NamePath, version: ReferencePath
 ) -> Response:
@@ -294,7 +301,7 @@ def remove_model_alias(
         aliases.remove_alias(session, call.actor, found, chosen, alias)
 
 
-@writes.put("/models/{name}/{version}/metrics", response_model=s.ModelDetail)
+@writes.put("/models/{name}/{version}/metrics", response_model=s.ModelDetail, responses=DETAIL)
 def update_model_metrics(
     request: Request, call: CallHere, org: OrgPath, name: NamePath, version: ExactVersionPath, body: s.MetricsUpdate
 ) -> Response:
@@ -306,7 +313,7 @@ def update_model_metrics(
         return _shown(request, session, call, found, chosen)
 
 
-@writes.put("/models/{name}/{version}/yank", response_model=s.ModelDetail)
+@writes.put("/models/{name}/{version}/yank", response_model=s.ModelDetail, responses=DETAIL)
 def yank_model(
     request: Request, call: CallHere, org: OrgPath, name: NamePath, version: ExactVersionPath, body: s.YankRequest
 ) -> Response:
@@ -318,7 +325,7 @@ def yank_model(
         return _shown(request, session, call, found, chosen)
 
 
-@writes.delete("/models/{name}/{version}/yank", response_model=s.ModelDetail)
+@writes.delete("/models/{name}/{version}/yank", response_model=s.ModelDetail, responses=DETAIL)
 def unyank_model(request: Request, call: CallHere, org: OrgPath, name: NamePath, version: ExactVersionPath) -> Response:
     """Undo a yank. For owners."""
     with call.write() as session:

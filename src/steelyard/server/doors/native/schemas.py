@@ -333,6 +333,14 @@ def _check_refs(refs: list[Any]) -> list[Any]:
 class PublishRequest(In):
     """A version to be published: `version`, or `bump` with an Idempotency-Key header, and its artifacts."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [
+                {"required": ["version"], "properties": {"version": {"type": "string"}, "bump": {"type": "null"}}},
+                {"required": ["bump"], "properties": {"bump": {"type": "string"}, "version": {"type": "null"}}},
+            ]
+        }
+    )
     version: SemVerText | None = None
     bump: Literal["major", "minor", "patch"] | None = None
     artifacts: dict[str, OidText] = Field(
@@ -385,7 +393,7 @@ class WantedObject(In):
 
     model_config = ConfigDict(extra="ignore")
     oid: Annotated[str, StringConstraints(pattern=r"^(sha256:)?[0-9a-f]{64}$", max_length=71)]
-    size: Annotated[int, BeforeValidator(_whole), Field(strict=True, ge=0, le=2**53)]
+    size: Annotated[int, Field(strict=True, ge=0, le=2**53), BeforeValidator(_whole)]
 
 
 class BatchRequest(In):
@@ -434,7 +442,7 @@ class UploadedPart(In):
     """A part as S3 and Git LFS clients list it when they complete."""
 
     model_config = ConfigDict(extra="ignore")
-    partNumber: Annotated[int, BeforeValidator(_whole), Field(strict=True, ge=1, le=10_000)]  # noqa: N815 - the protocol's name
+    partNumber: Annotated[int, Field(strict=True, ge=1, le=10_000), BeforeValidator(_whole)]  # noqa: N815 - the protocol's name
     etag: Annotated[str, upto(200)] | None = None
 
 

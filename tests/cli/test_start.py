@@ -1,0 +1,51 @@
+"""The command starts fast, and works without the server's libraries."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("urllib3", "tqdm", "yaml", "sqlite3", "steelyard.server", "fastapi", "pydantic", "granian", "sqlalchemy")
+
+BLOCKER = """
+import sys
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("fastapi", "pydantic", "pydantic_settings", "granian", "sqlalchemy", "alembic", "limits"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Missing())
+from steelyard.cli import main
+main(sys.argv[1:])
+"""
+
+
+def python(code: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["push", "--help"]])
+def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
+    code = "import sys\nfrom steelyard.cli import main\ntry:\n main(sys.argv[1:])\nfinally:\n print(*sys.modules, sep='\\n', file=sys.stderr)"
+    done = python(code, *arguments)
+    assert done.returncode == 0 and done.stdout
+    assert [name for name in HEAVY if name in done.stderr.splitlines()] == []
+
+
+def test_the_client_loads_nothing_of_the_server() -> None:
+    done = python("import sys, steelyard\nsteelyard.Client('http://127.0.0.1:9')\nprint(*sys.modules, sep='\\n')")
+    assert done.returncode == 0
+    loaded = done.stdout.splitlines()
+    assert "urllib3" in loaded
+    assert [name for name in loaded if name.startswith(("steelyard.server", "fastapi", "pydantic", "click"))] == []
+
+
+@pytest.mark.parametrize("name", ["serve", "admin"])
+def test_without_the_server_s_libraries_the_next_step_is_named(name: str) -> None:
+    done = python(BLOCKER, name, "--help")
+    assert done.returncode == 1
+    assert "pip install 'steelyard[server]'" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_without_the_server_s_libraries_everything_else_works() -> None:
+    assert python(BLOCKER, "--help").returncode == 0
+    assert python(BLOCKER, "show", "acme/tiny", "--url", "http://127.0.0.1:9").returncode == 6
