@@ -160,8 +160,10 @@ class Wire:
         self.hold_up_after: int | None = None
         self.hold_down_after: int | None = None
         self._target = port
-        self._closed = False
+        self._cuts = 0  # connections made before the last cut are dead
         self._changed = threading.Condition()
+        self._sockets: set[socket.socket] = set()
+        self._pumps: list[threading.Thread] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._accepting = threading.Thread(target=self._accept, daemon=True)
         self._accepting.start()
@@ -176,21 +178,32 @@ class Wire:
             assert self._changed.wait_for(self._is_held, timeout_seconds), (self.up_bytes, self.down_bytes)
 
     def release(self) -> None:
-        """Let everything pass, and count from zero."""
+        """Let everything pass."""
+        with self._changed:
+            self.hold_up_after = self.hold_down_after = None
+            self._changed.notify_all()
+
+    def cut(self) -> None:
+        """Break all connections, forget what was in them, let new ones pass, and count from zero."""
+        with self._changed:
+            self._cuts += 1
+            for each in self._sockets:
+                with suppress(OSError):
+                    each.shutdown(socket.SHUT_RDWR)
+            self._changed.notify_all()
+        for pump in self._pumps:
+            pump.join(5)
         with self._changed:
             self.hold_up_after = self.hold_down_after = None
             self.up_bytes = self.down_bytes = 0
-            self._changed.notify_all()
 
     def close(self) -> None:
-        """Cut it."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
+        """Take it away."""
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)  # wakes who accepts
         self._listener.close()
         self._accepting.join(5)
+        self.cut()
 
     def _is_held(self) -> bool:
         up = self.hold_up_after is not None and self.up_bytes >= self.hold_up_after
@@ -206,21 +219,35 @@ class Wire:
                 except OSError:  # nobody there now
                     near.close()
                     continue
-                threading.Thread(target=self._pump, args=(near, far, "up"), daemon=True).start()
-                threading.Thread(target=self._pump, args=(far, near, "down"), daemon=True).start()
+                self._join(near, far)
 
-    def _pump(self, source: socket.socket, sink: socket.socket, way: str) -> None:
+    def _join(self, near: socket.socket, far: socket.socket) -> None:
+        with self._changed:
+            self._sockets |= {near, far}
+            for source, sink, way in ((near, far, "up"), (far, near, "down")):
+                pump = threading.Thread(target=self._pump, args=(source, sink, way, self._cuts), daemon=True)
+                self._pumps.append(pump)
+                pump.start()
+
+    def _pump(self, source: socket.socket, sink: socket.socket, way: str, cuts: int) -> None:
         with suppress(OSError):
-            while data := source.recv(64 << 10):
-                with self._changed:
-                    self._changed.wait_for(lambda: self._closed or not self._is_held())
-                    if way == "up":
-                        self.up_bytes += len(data)
-                    else:
-                        self.down_bytes += len(data)
-                    self._changed.notify_all()
+            while (data := source.recv(64 << 10)) and self._may_pass(len(data), way, cuts):
                 sink.sendall(data)
-        for end in (source, sink):
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-            end.close()
+        with self._changed:
+            for end in {source, sink} & self._sockets:
+                with suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+            self._sockets.discard(source)
+        source.close()
+
+    def _may_pass(self, size_bytes: int, way: str, cuts: int) -> bool:
+        with self._changed:
+            self._changed.wait_for(lambda: cuts != self._cuts or not self._is_held())
+            if cuts != self._cuts:
+                return False
+            if way == "up":
+                self.up_bytes += size_bytes
+            else:
+                self.down_bytes += size_bytes
+            self._changed.notify_all()
+            return True

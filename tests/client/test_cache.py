@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from steelyard.client.cache import BLOCK_BYTES, BlobCache
+from steelyard.client.hashing import WORTH_REMEMBERING_BYTES
 from steelyard.client.parallel import Stop
 
-DATA = os.urandom(100_000)
+DATA = os.urandom(WORTH_REMEMBERING_BYTES + 5)
 HEX = hashlib.sha256(DATA).hexdigest()
 
 

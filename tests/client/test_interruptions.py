@@ -61,7 +61,7 @@ def test_an_interrupted_push_goes_on_with_the_missing_parts(
     first = start(wire, live.token, "push", str(folder), f"{model}:1.0.0")
     wire.wait_until_held()
     interrupt(first, number)
-    wire.release()
+    wire.cut()
     result = finish(start(wire, live.token, "push", str(folder), f"{model}:1.0.0"))
     assert result["created"] is True
     assert wire.up_bytes <= size - 6 * PART_BYTES + OVERHEAD_BYTES
@@ -97,7 +97,7 @@ def test_an_interrupted_pull_goes_on_from_the_last_whole_block(
     wait_for_blocks(tmp_path / "cache", 2)
     interrupt(first, number)
     assert not (tmp_path / "dest").exists()
-    wire.release()
+    wire.cut()
     result = finish(start(wire, live.token, "pull", model, str(tmp_path / "dest")))
     assert (tmp_path / "dest" / "w.bin").read_bytes() == data
     assert result["downloaded_bytes"] == len(data) - 2 * BLOCK_BYTES
@@ -122,7 +122,7 @@ def test_a_push_lives_through_a_restart_of_the_server(make_folder: MakeFolder, t
     again = start_server(
         tmp_path / "data", port=server.port, part_size_bytes=str(PART_BYTES), free_disk_floor_bytes="0"
     )
-    wire.release()
+    wire.cut()
     thread.join(40)
     try:
         assert len(results) == 1

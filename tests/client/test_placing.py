@@ -138,6 +138,20 @@ def test_a_folder_in_the_place_of_a_file_is_never_replaced(pulled: Pulled) -> No
         pulled.pull("1.0.0", {"a": b"1"}, force=True)
 
 
+def test_a_file_in_the_place_of_the_folder_stops_the_pull_early(pulled: Pulled) -> None:
+    pulled.folder.write_text("a file")
+    with pytest.raises(WouldOverwrite, match="not a folder"):
+        pulled.pull("1.0.0", {"a": b"1"})
+
+
+def test_a_folder_that_cannot_be_made_is_said_before_anything_is_fetched(
+    pulled: Pulled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(TransferError, match="permission denied"):
+        pulled.place.plan(version("1.0.0", {"a": b"1"}), force=False)
+
+
 def test_a_manifest_that_lies_is_not_believed(pulled: Pulled, tmp_path: Path) -> None:
     (tmp_path / "victim").write_bytes(b"victim")
     pulled.folder.mkdir()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from steelyard.client.addresses import base_url, is_loopback, origin, route
+from steelyard.client.addresses import base_url, is_loopback, linked, origin, route
 from steelyard.client.errors import InvalidReference, InvalidSettings, UnexpectedAnswer
 from steelyard.client.references import ModelName, Reference
 from steelyard.client.settings import LoginFile, cache_path, find_connection, login_path
@@ -41,6 +41,12 @@ def test_a_token_of_the_environment_is_not_sent_to_another_address(tmp_path: Pat
 def test_without_any_address_the_next_step_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidSettings, match="steelyard login"):
         find_connection(environ={}, login_file=tmp_path / "none.json")
+
+
+def test_a_login_file_nobody_needs_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "login.json").write_text("damaged")
+    environ = {"STEELYARD_URL": "https://env.example", "STEELYARD_TOKEN": "token-in-env"}
+    assert find_connection(environ=environ, login_file=tmp_path / "login.json").token == "token-in-env"
 
 
 def test_tokens_are_kept_per_origin_and_the_last_login_is_the_default(tmp_path: Path) -> None:
@@ -124,6 +130,15 @@ def test_what_is_no_address_is_refused_without_repeating_a_secret(text: str) -> 
 def test_a_link_that_is_not_http_is_not_followed(url: str) -> None:
     with pytest.raises(UnexpectedAnswer):
         origin(url)
+
+
+def test_a_link_may_be_relative_but_never_leads_down_to_http() -> None:
+    assert linked("https://h/a/b", "/c?d") == "https://h/c?d"
+    assert linked("http://h/", "https://store.example/x") == "https://store.example/x"
+    assert linked("http://h/", "http://store.example/x") == "http://store.example/x"
+    for link in ("http://h/x", "http://store.example/x", "file:///x", "//[x"):
+        with pytest.raises(UnexpectedAnswer):
+            linked("https://h/", link)
 
 
 def test_an_origin_is_scheme_host_and_port() -> None:

@@ -10,7 +10,7 @@ import sqlite3
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,18 +140,8 @@ _WAYS: dict[str, tuple[Way, ...]] = {
 }
 
 
-@dataclass(frozen=True)
-class Hit:
-    """What a killed server left: the phase it was in, and how many bytes of the release it has no durable word of."""
-
-    phase: str
-    owed_bytes: int
-    parts: frozenset[tuple[str, int]]
-    """(oid, part) of all that is recorded, those of finished uploads too."""
-
-
-def kill_during(server: RunningServer, pusher: Pusher, release: Release, phase: str, random: Random) -> Hit:
-    """Push, kill the server on the way, and find out where that hit. The phase asked for may have been missed."""
+def kill_during(server: RunningServer, pusher: Pusher, release: Release, phase: str, random: Random) -> None:
+    """Push, and kill the server on the way. The phase aimed at may be missed; `phase_of` tells."""
     killer = Killer(server, phase, random)
     pusher.before, pusher.body_of = killer.before, killer.body_of
     try:
@@ -160,7 +150,6 @@ def kill_during(server: RunningServer, pusher: Pusher, release: Release, phase: 
     finally:
         killer.finish()
     assert server.process.returncode == -9
-    return examine(server.data, release, pusher.in_flight)
 
 
 # --- what was left
@@ -174,16 +163,50 @@ class _Upload:
     parts: frozenset[int]
 
 
-def examine(data: Path, release: Release, in_flight: Step | None) -> Hit:
-    """Read a copy of the database, so that the server itself has to recover the original."""
+@dataclass(frozen=True)
+class Remains:
+    """What a database has durable word of: the OIDs that organisations hold, and the unfinished uploads by OID."""
+
+    held: frozenset[str]
+    uploads: Mapping[str, _Upload]
+
+    def owed_bytes(self, release: Release) -> int:
+        """How many bytes of a release would have to be sent yet."""
+        sizes = {oid: len(release.files[path]) for path, oid in release.artifacts.items()}
+        return sum(_owed(self.uploads.get(oid), size) for oid, size in sizes.items() if oid not in self.held)
+
+    def has(self, step: Step) -> bool:
+        """Whether an acknowledged part is recorded, or all of its bytes are."""
+        upload = self.uploads.get(step.oid)
+        return step.oid in self.held or (upload is not None and step.part in upload.parts)
+
+
+def read_remains(database: sqlite3.Connection) -> Remains:
+    """What is recorded now."""
+    held = {row[0] for row in database.execute("SELECT oid FROM blobs JOIN org_blobs ON blob_id = blobs.id")}
+    return Remains(frozenset(held), dict(_read_uploads(database)))
+
+
+def examine(data: Path) -> Remains:
+    """What a killed server left. Reads a copy of the database, so that the next server has to recover the original."""
     with tempfile.TemporaryDirectory() as folder, closing(_copy_database(data, Path(folder))) as database:
-        held = {row[0] for row in database.execute("SELECT oid FROM blobs JOIN org_blobs ON blob_id = blobs.id")}
-        uploads = {oid: upload for oid, upload in _read_uploads(database)}
-    sizes = {oid: len(release.files[path]) for path, oid in release.artifacts.items()}
-    owed = sum(_owed(uploads.get(oid), size) for oid, size in sizes.items() if oid not in held)
-    recorded = {(oid, part) for oid, upload in uploads.items() for part in upload.parts}
-    recorded |= {(oid, part) for oid in held for part in range(1 + sizes.get(oid, 0) // 1024)}
-    return Hit(_phase(data, in_flight, held, uploads), owed, frozenset(recorded))
+        return read_remains(database)
+
+
+def phase_of(data: Path, remains: Remains, step: Step | None) -> str:
+    """The phase in which the kill hit, by the step that was not answered and by what was left."""
+    if step is None:
+        return "between"
+    if step.kind in ("begin", "publish"):
+        return step.kind
+    if step.oid in remains.held:
+        return "answer"
+    if step.kind == "part":
+        return "link" if step.part == 0 and _keys_on_disk(data, step.oid) else "part"
+    upload = remains.uploads[step.oid]
+    if upload.state == "open":
+        return "completion"
+    return "link" if upload.key in _keys_on_disk(data, step.oid) else "hashing"
 
 
 def _owed(upload: _Upload | None, size: int) -> int:
@@ -191,21 +214,6 @@ def _owed(upload: _Upload | None, size: int) -> int:
         return size
     starts = range(0, size, upload.part_bytes)
     return sum(min(upload.part_bytes, size - start) for n, start in enumerate(starts, 1) if n not in upload.parts)
-
-
-def _phase(data: Path, step: Step | None, held: set[str], uploads: dict[str, _Upload]) -> str:
-    if step is None:
-        return "between"
-    if step.kind in ("begin", "publish"):
-        return step.kind
-    if step.oid in held:
-        return "answer"
-    if step.kind == "part":
-        return "link" if step.part == 0 and _keys_on_disk(data, step.oid) else "part"
-    upload = uploads[step.oid]
-    if upload.state == "open":
-        return "completion"
-    return "link" if upload.key in _keys_on_disk(data, step.oid) else "hashing"
 
 
 def _copy_database(data: Path, folder: Path) -> sqlite3.Connection:

@@ -1,13 +1,15 @@
 """A push as any HTTP client makes it, one request after the other, so that a test knows what was in flight when."""
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Literal
 
 import httpx2
 
-from tests.house.people import API, oid_of
+from tests.house import RunningServer
+from tests.house.people import API, Person, oid_of
 
 PART_BYTES = 64 * 1024  # the smallest that the settings allow
 
@@ -17,6 +19,24 @@ def open_client(url: str, token: str | None = None) -> httpx2.Client:
     """A client of one server on loopback; without the certificates of the world, which take longer than a request."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     return httpx2.Client(base_url=url, headers=headers, timeout=30, trust_env=False, verify=False)
+
+
+def make_user(server: RunningServer, name: str) -> str:
+    """A new user of a server; answers the token."""
+    with open_client(server.url, server.token) as client:
+        made = client.post(f"{API}/users", json={"username": name, "email_address": f"{name}@example.com"})
+    assert made.status_code == 201, made.text
+    return str(made.json()["key"])
+
+
+@contextmanager
+def new_person(server: RunningServer, name: str) -> Iterator[Person]:
+    """A new user of a server, over a connection of his own."""
+    token = make_user(server, name)
+    with open_client(server.url) as client:
+        person = Person(client, name, token)
+        assert person.get("/user").status_code == 200
+        yield person
 
 
 Kind = Literal["begin", "part", "completion", "publish"]

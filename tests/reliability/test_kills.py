@@ -9,8 +9,8 @@ import httpx2
 import pytest
 
 from tests.house import RunningServer, start_server
-from tests.reliability.killing import PHASES, Hit, kill_during
-from tests.reliability.pushing import PART_BYTES, Pusher, Release, make_release, open_client
+from tests.reliability.killing import PHASES, Remains, examine, kill_during, phase_of
+from tests.reliability.pushing import PART_BYTES, Pusher, Release, make_release, make_user, open_client
 from tests.reliability.soundness import assert_sound, describe, is_visible
 
 HASHED_BYTES = 40 * PART_BYTES  # enough that hashing takes a moment
@@ -33,38 +33,42 @@ class Lifetime:
     """A data directory, the servers that die on it, and what was pushed to it."""
 
     server: RunningServer
-    seed: int
     token: str
+    seed: int
     toll: Toll
     pushed: list[Release] = field(default_factory=list)
 
     def kill_in(self, phase: str) -> None:
         """One push with a kill on the way, a restart, the invariant, and the push again."""
         number = len(self.pushed)
-        random = Random(f"{self.seed}/{number}")  # noqa: S311
+        random = Random(f"{self.seed}/{number}")
         size = HASHED_BYTES if phase == "hashing" else 5 * PART_BYTES
         release = make_release(random, f"ada/model{number % 3}", f"1.{number}.0", large_bytes=size)
         first = Pusher(self.server.url, self.token)
-        hit = kill_during(self.server, first, release, phase, random)
-        self.toll.hits[hit.phase] += 1
-        self.server = start_server(self.server.data, port=self.server.port, **SETTINGS)
+        kill_during(self.server, first, release, phase, random)
+        remains = examine(self.server.data)
+        hit = phase_of(self.server.data, remains, first.in_flight)
+        self.toll.hits[hit] += 1
+        self._restart(kill_again=hit in ("hashing", "link") and random.random() < 0.3)
+        assert all(remains.has(step) for step in first.acknowledged if step.kind == "part")
         with open_client(self.server.url, self.token) as client:
-            visible = self._check(client, first, release, hit)
-            self._push_again(release, hit, visible=visible)
-            assert is_visible(client, release)
+            self._check(client, first, release, remains)
 
-    def _check(self, client: httpx2.Client, pusher: Pusher, release: Release, hit: Hit) -> bool:
+    def _restart(self, *, kill_again: bool) -> None:
+        data, port = self.server.data, self.server.port
+        if kill_again:  # while it goes on with the proof
+            start_server(data, port=port, **SETTINGS).kill()
+        self.server = start_server(data, port=port, **SETTINGS)
+
+    def _check(self, client: httpx2.Client, first: Pusher, release: Release, remains: Remains) -> None:
         assert all(is_visible(client, earlier) for earlier in self.pushed)
         visible = is_visible(client, release)
-        assert visible or "publish" not in {step.kind for step in pusher.acknowledged}
-        assert {(step.oid, step.part) for step in pusher.acknowledged if step.kind == "part"} <= hit.parts
+        assert visible or "publish" not in {step.kind for step in first.acknowledged}
         self.toll.oids += assert_sound(self.server, self.token, "ada").oids
-        return visible
-
-    def _push_again(self, release: Release, hit: Hit, *, visible: bool) -> None:
         again = Pusher(self.server.url, self.token)
         assert again.push(release) == (200 if visible else 201)
-        assert again.sent_bytes == hit.owed_bytes
+        assert again.sent_bytes == remains.owed_bytes(release)
+        assert is_visible(client, release)
         self.pushed.append(release)
 
 
@@ -72,29 +76,21 @@ SETTINGS = {"part_size_bytes": str(PART_BYTES), "free_disk_floor_bytes": "0"}
 
 
 def live(data: Path, seed: int, kills: int, toll: Toll) -> None:
-    """So many kills on one data directory, until every phase was hit as often as its share."""
+    """So many kills on one data directory, and more until every phase was hit as often as its share."""
     server = start_server(data, **SETTINGS)
-    lifetime = Lifetime(server, seed, _make_user(server), toll)
-    share = kills // len(PHASES)
-    begun = Counter[str]()
+    lifetime = Lifetime(server, make_user(server, "ada"), seed, toll)
+    goal = {phase: toll.hits[phase] + kills // len(PHASES) for phase in PHASES}
     try:
         for number in range(kills * 2):
-            missing = [phase for phase in PHASES if toll.hits[phase] - begun[phase] < share]
-            if number >= kills and not missing:
+            short = [phase for phase in PHASES if toll.hits[phase] < goal[phase]]
+            if number >= kills and not short:
                 break
-            lifetime.kill_in(missing[number % len(missing)] if missing else PHASES[number % len(PHASES)])
+            aims = short or PHASES
+            lifetime.kill_in(aims[number % len(aims)])
         toll.oids += assert_sound(lifetime.server, lifetime.token, "ada").oids
     finally:
         lifetime.server.stop()
-    assert not [phase for phase in PHASES if toll.hits[phase] < share], toll
-
-
-def _make_user(server: RunningServer) -> str:
-    body = {"username": "ada", "email_address": "ada@example.com"}
-    with open_client(server.url, server.token) as client:
-        made = client.post("/api/v1/users", json=body)
-    assert made.status_code == 201, made.text
-    return str(made.json()["key"])
+    assert not [phase for phase in PHASES if toll.hits[phase] < goal[phase]], toll
 
 
 def test_a_killed_server_loses_nothing_and_the_push_goes_on(
@@ -102,5 +98,15 @@ def test_a_killed_server_loses_nothing_and_the_push_goes_on(
 ) -> None:
     toll = Toll()
     live(tmp_path / "data", seed=1, kills=20, toll=toll)
+    with capsys.disabled():
+        print(toll)
+
+
+@pytest.mark.thorough
+def test_two_hundred_kills_of_a_server_lose_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    toll = Toll()
+    for seed in range(2, 12):
+        live(tmp_path / f"data{seed}", seed=seed, kills=20, toll=toll)
+    assert sum(toll.hits.values()) >= 200
     with capsys.disabled():
         print(toll)

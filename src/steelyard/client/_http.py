@@ -19,7 +19,7 @@ from urllib3.exceptions import HTTPError, LocationParseError, NewConnectionError
 from urllib3.exceptions import TimeoutError as HTTPTimeout
 
 from steelyard import __version__
-from steelyard.client.addresses import is_loopback, origin, without_query
+from steelyard.client.addresses import is_loopback, linked, origin, without_query
 from steelyard.client.errors import (
     ApiError,
     ConnectionFailed,
@@ -195,10 +195,7 @@ class Http:
             if response.status not in (301, 302, 303, 307, 308):
                 return response
             response.close()
-            target = urljoin(url, response.headers.get("Location", ""))
-            if origin(url).startswith("https:") and not origin(target).startswith("https:"):
-                raise UnexpectedAnswer("the registry redirected from https to http; this is not followed")
-            url = target
+            url = linked(url, response.headers.get("Location", ""))
         raise UnexpectedAnswer(f"more than {MAX_REDIRECTS} redirects; the last led to {without_query(url)}")
 
     def _pool(self, url: str) -> urllib3.PoolManager:

@@ -1,7 +1,7 @@
 """Addresses: what the registry's base URL may be, which origin a URL belongs to, how a path is spelled in a URL."""
 
 from ipaddress import ip_address
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
 from steelyard.client.errors import InvalidSettings, UnexpectedAnswer
 
@@ -43,6 +43,21 @@ def origin(url: str) -> str:
     if parts.scheme not in _DEFAULT_PORTS or not host:
         raise UnexpectedAnswer("the registry gave a link that is not http or https; it is not followed")
     return f"{parts.scheme}://{host}:{port or _DEFAULT_PORTS[parts.scheme]}"
+
+
+def linked(base: str, link: str) -> str:
+    """Where a link of the registry leads, seen from `base`.
+
+    Raises UnexpectedAnswer for a link that is not http(s), or leads from https down to http.
+    """
+    try:
+        target = urljoin(base, link)
+    except ValueError:
+        target = ""
+    if origin(base).startswith("https:") and not origin(target).startswith("https:"):
+        raise UnexpectedAnswer("the registry gave a link from https to http; it is not followed")
+    origin(target)
+    return target
 
 
 def without_query(url: str) -> str:

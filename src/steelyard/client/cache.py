@@ -6,8 +6,8 @@
     CACHE/hashes.sqlite       the memory of hashes (see hashing.py)
 
 Nothing enters `blobs` before all its bytes hashed to its name. An entry whose size or time stamp is not the one it
-came with is hashed again before it is used, and thrown away if it is not what its name says. The folder may be deleted
-at any time when nothing is being pulled.
+came with is hashed again before it is used (a small one always), and thrown away if it is not what its name says. The
+folder may be deleted at any time when nothing is being pulled.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from io import FileIO
 from pathlib import Path
 
 from steelyard.client.errors import TransferError
-from steelyard.client.hashing import HashMemory, hash_file
+from steelyard.client.hashing import WORTH_REMEMBERING_BYTES, HashMemory, hash_file
 from steelyard.client.locking import file_lock
 from steelyard.client.parallel import Stop
 
@@ -51,11 +51,10 @@ class BlobCache:
         except OSError:
             return None
         if stat.S_ISREG(status.st_mode) and status.st_size == size_bytes:
-            marks = _marks(status)
-            if self.memory.find(path, marks) == sha256_hex:
+            if self.memory.find(path, _marks(status)) == sha256_hex:
                 return path
             if hash_file(path, stop, lambda _: None) == sha256_hex:
-                self.memory.remember(path, marks, sha256_hex)
+                self._remember(path, status, sha256_hex)
                 return path
         _remove(path)
         return None
@@ -64,13 +63,19 @@ class BlobCache:
         """Take in a file whose bytes were proven; the caller holds its lock."""
         path = self.path(partial.sha256_hex)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with partial.file.open("rb+") as file:
-            os.fsync(file.fileno())  # its hash is trusted from now on, a power cut included
+        if partial.size_bytes >= WORTH_REMEMBERING_BYTES:
+            with partial.file.open("rb+") as file:
+                os.fsync(file.fileno())  # its hash is trusted from now on, a power cut included
         partial.file.chmod(0o444)
         partial.file.replace(path)
         partial.discard()
-        self.memory.remember(path, _marks(path.stat()), partial.sha256_hex)
+        self._remember(path, path.stat(), partial.sha256_hex)
         return path
+
+    def _remember(self, path: Path, status: os.stat_result, sha256_hex: str) -> None:
+        """A small file is hashed whenever it is used: that is cheaper than a flush to the disk for each."""
+        if status.st_size >= WORTH_REMEMBERING_BYTES:
+            self.memory.remember(path, _marks(status), sha256_hex)
 
     @contextmanager
     def lock(self, sha256_hex: str, stop: Stop) -> Iterator[None]:

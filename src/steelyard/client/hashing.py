@@ -21,7 +21,7 @@ from steelyard.client.progress import Stage
 from steelyard.client.walking import FoundFile
 
 PIECE_BYTES = 1 << 20
-_WORTH_REMEMBERING_BYTES = 1 << 20
+WORTH_REMEMBERING_BYTES = 1 << 20
 _RACY_NS = 2_000_000_000  # the coarsest time stamps in use (FAT) step by two seconds
 
 
@@ -109,7 +109,7 @@ def hash_files(
 
 def digest_of(found: FoundFile, memory: HashMemory, stage: Stage, stop: Stop) -> str:
     """The file's digest as hex, remembered or read. Raises FileChanged when it changes meanwhile, TransferError."""
-    worth_it = found.size_bytes >= _WORTH_REMEMBERING_BYTES
+    worth_it = found.size_bytes >= WORTH_REMEMBERING_BYTES
     known = memory.find(found.source, found.marks) if worth_it else None
     if known is not None:
         stage.advance(found.size_bytes)

@@ -89,8 +89,7 @@ class Destination:
         since; UnsafePath for paths that must not be written.
         """
         check_writable(wanted.artifacts)
-        if self.folder.exists() and not self.folder.is_dir():
-            raise WouldOverwrite(f"{self.folder} is there and is not a folder", [str(self.folder)])
+        self._check_folder()
         earlier = Manifest.find(self.folder)
         if earlier is not None and earlier.name != wanted.name and not force:
             raise WouldOverwrite(
@@ -104,6 +103,14 @@ class Destination:
         if foreign and not force:
             raise WouldOverwrite(_foreign_text(self.folder, foreign), foreign)
         return Plan(tuple(write), tuple(gone))
+
+    def _check_folder(self) -> None:
+        """Raises WouldOverwrite where a file stands in the folder's place, TransferError where it cannot be written."""
+        if self.folder.exists() and not self.folder.is_dir():
+            raise WouldOverwrite(f"{self.folder} is there and is not a folder", [str(self.folder)])
+        nearest = next(place for place in (self.folder, *self.folder.absolute().parents) if place.exists())
+        if not os.access(nearest, os.W_OK | os.X_OK):
+            raise TransferError(f"cannot write to {nearest}: permission denied")
 
     def _oid_at(self, path: str) -> str | None:
         """The OID of what lies at a path; None for nothing, "" for something that is no regular file of our own."""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial as bind
 from pathlib import Path
 
 from steelyard.client._http import Http
@@ -10,12 +11,14 @@ from steelyard.client.cache import BlobCache
 from steelyard.client.download import Downloader, WantedFile
 from steelyard.client.errors import UnexpectedAnswer
 from steelyard.client.models import ModelCalls, model_route
-from steelyard.client.parallel import Stop
+from steelyard.client.parallel import Stop, in_parallel
 from steelyard.client.paths import check_writable, is_oid
 from steelyard.client.placing import Destination, Manifest
 from steelyard.client.progress import Progress, Stage
 from steelyard.client.references import Reference, is_version
 from steelyard.client.types import ModelDetail, PullResult
+
+_COPYING_THREADS = 4
 
 
 @dataclass(frozen=True)
@@ -96,10 +99,13 @@ def _place_all(
 ) -> None:
     stage.expect(sum(file.size_bytes for file in files.values()))
     place.sweep(files)
-    linked = True
-    for path, file in files.items():
-        stop.check()
-        linked &= place.place(path, blobs.path(file.sha256_hex), hardlink=hardlink)
+    copied: list[str] = []
+
+    def one(path: str, file: WantedFile) -> None:
+        if not place.place(path, blobs.path(file.sha256_hex), hardlink=hardlink):
+            copied.append(path)
         stage.advance(file.size_bytes)
-    if hardlink and not linked:
+
+    in_parallel((bind(one, path, file) for path, file in files.items()), threads=_COPYING_THREADS, stop=stop)
+    if hardlink and copied:
         progress.say(f"Hard links from the cache ({blobs.root}) cannot be made here; the files are copies.")

@@ -35,11 +35,14 @@ def find_connection(
     environ: Mapping[str, str] | None = None,
     login_file: Path | None = None,
 ) -> Connection:
-    """The registry's address and token. Raises InvalidSettings when no address is known, or one is malformed."""
+    """The registry's address and token. Raises InvalidSettings when no address is known, or one is malformed.
+
+    The login file is read only for what neither the arguments nor the environment say.
+    """
     environ = os.environ if environ is None else environ
-    logins = LoginFile.read(login_file or login_path(environ))
+    path = login_file or login_path(environ)
     env_url = environ.get("STEELYARD_URL", "").strip() or None
-    chosen = url or env_url or logins.default
+    chosen = url or env_url or LoginFile.read(path).default
     if not chosen:
         raise InvalidSettings(
             "no registry is named: run `steelyard login ADDRESS`, or set STEELYARD_URL, or give --url ADDRESS"
@@ -50,7 +53,7 @@ def find_connection(
     env_token = environ.get("STEELYARD_TOKEN", "").strip()
     if env_token and (env_url is None or origin(base_url(env_url)) == origin(base)):
         return Connection(base, _checked_token(env_token), "STEELYARD_TOKEN")
-    stored = logins.tokens.get(origin(base))
+    stored = LoginFile.read(path).tokens.get(origin(base))
     return Connection(base, _checked_token(stored), "login") if stored else Connection(base)
 
 

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import FileIO
 from typing import Any
-from urllib.parse import urljoin
 
 from steelyard.client._http import MOVING_BYTES, Http, retry_after_seconds, retrying
+from steelyard.client.addresses import linked
 from steelyard.client.errors import (
     ApiError,
     DigestMismatch,
@@ -116,7 +116,7 @@ def _order(answer: Mapping[str, Any] | None, file: HashedFile, base: str) -> Ord
     href, header = (action.get("href"), action.get("header") or {}) if isinstance(action, dict) else (None, {})
     if not isinstance(href, str) or not isinstance(header, dict):
         raise UnexpectedAnswer(f"the registry gave no link to upload {file.found.path}")
-    href = urljoin(f"{base}/", href)
+    href = linked(f"{base}/", href)
     if "chunk_size" not in header:
         headers = {str(key): str(value) for key, value in header.items() if str(key).lower() not in _NOT_OURS_TO_SET}
         return Order(href, headers)
@@ -127,7 +127,7 @@ def _parted_order(href: str, header: Mapping[str, Any], done: object, file: Hash
     try:
         chunk_bytes = int(header["chunk_size"])
         count = -(-file.found.size_bytes // chunk_bytes) if chunk_bytes > 0 else 0
-        urls = {number: urljoin(f"{base}/", str(header[str(number)])) for number in range(1, count + 1)}
+        urls = {number: linked(f"{base}/", str(header[str(number)])) for number in range(1, count + 1)}
     except (KeyError, ValueError, TypeError):
         urls = {}
     if not urls:
@@ -256,7 +256,7 @@ class _Upload:
         answer = http.call(
             "POST", href, body={"oid": self._file.oid}, resend_safe=True, patience=MOVING_BYTES, pause=stop.pause
         )
-        location = urljoin(href, answer.headers.get("Location", ""))
+        location = linked(href, answer.headers.get("Location", ""))
         while answer.status == 202:
             stop.pause(min(retry_after_seconds(answer.headers) or 0.5, 30.0))
             answer = http.call("GET", location, patience=MOVING_BYTES, pause=stop.pause)

@@ -75,7 +75,9 @@ def list_activity(
 
 @dataclass(frozen=True, slots=True)
 class _Hit:
-    version_id: int
+    """By the version's UUID: the number of a deleted one may be given again before this is written down."""
+
+    version_uuid: str
     principal: str
     hour: int
 
@@ -88,11 +90,11 @@ class Usage:
         self._hits: set[_Hit] = set()
         self._tokens: dict[str, datetime] = {}
 
-    def note_download(self, version_id: int, actor: Actor) -> None:
+    def note_download(self, version: Version, actor: Actor) -> None:
         """Count a version as taken by this caller in this hour; an anonymous one is told by his address."""
         principal = f"address:{actor.address}" if actor.is_anonymous else actor.principal
         with self._lock:
-            self._hits.add(_Hit(version_id, principal, int(time.time()) // HOUR_SECONDS))
+            self._hits.add(_Hit(version.uuid, principal, int(time.time()) // HOUR_SECONDS))
 
     def note_token(self, token_uuid: str) -> None:
         """Remember when a token was used last."""
@@ -119,10 +121,8 @@ class Usage:
 
 
 def _count(session: Session, hit: _Hit) -> None:
-    key = (hit.version_id, hit.principal, hit.hour)
-    if session.get(DownloadHit, key) is not None or session.get(Version, hit.version_id) is None:
-        return  # counted already, or the version was deleted meanwhile
-    session.add(DownloadHit(version_id=hit.version_id, principal=hit.principal, hour=hit.hour))
-    session.execute(
-        update(Version).where(Version.id == hit.version_id).values(download_count=Version.download_count + 1)
-    )
+    version_id = session.scalar(select(Version.id).where(Version.uuid == hit.version_uuid))
+    if version_id is None or session.get(DownloadHit, (version_id, hit.principal, hit.hour)) is not None:
+        return  # deleted meanwhile, or counted already
+    session.add(DownloadHit(version_id=version_id, principal=hit.principal, hour=hit.hour))
+    session.execute(update(Version).where(Version.id == version_id).values(download_count=Version.download_count + 1))

@@ -66,10 +66,13 @@ def begin_uploads(session: Session, actor: Actor, org: Org, wanted: Sequence[Wan
 
 
 def _wrong_sizes(wanted: Sequence[Wanted], held: dict[str, HeldBlob]) -> tuple[Fault, ...]:
+    """Bytes have one size: the one that is on record, or else the first that was announced."""
+    sizes = {blob.oid: blob.size_bytes for blob in held.values()}
+    found = ((index, item, sizes.setdefault(item.oid, item.size_bytes)) for index, item in enumerate(wanted))
     return tuple(
-        Fault(("body", "objects", index, "size"), f"these bytes are {held[item.oid].size_bytes} long", "size_mismatch")
-        for index, item in enumerate(wanted)
-        if item.oid in held and held[item.oid].size_bytes != item.size_bytes
+        Fault(("body", "objects", index, "size"), f"these bytes are {size_bytes} long", "size_mismatch")
+        for index, item, size_bytes in found
+        if size_bytes != item.size_bytes
     )
 
 
@@ -193,8 +196,13 @@ def keep_streamed(database: Database, store: BlobStore, upload: Upload, stage_id
 
 
 def start_proving(session: Session, upload_id: str) -> Upload:
-    """All parts are here: mark the upload, name the place its bytes go to. Raises `Conflict` when parts are missing."""
+    """All parts are here: mark the upload, name the place its bytes go to.
+
+    Raises `Conflict` when parts are missing, and `Invalid` when the upload has failed already.
+    """
     upload = get_upload(session, upload_id)
+    if upload.state == "failed":
+        raise failed(upload)
     missing = sorted(set(range(1, part_count(upload) + 1)) - set(parts_done(session, upload_id)))
     if missing:
         some = ", ".join(map(str, missing[:20])) + ("…" if len(missing) > 20 else "")
@@ -202,6 +210,11 @@ def start_proving(session: Session, upload_id: str) -> Upload:
     if upload.state != "proving":
         upload.state, upload.key = "proving", blobs.new_key(Oid(upload.oid))
     return upload
+
+
+def failed(upload: Upload) -> Invalid:
+    """What an upload whose bytes were wrong answers from then on."""
+    return Invalid(upload.failure or "The upload failed. Send the file again.")
 
 
 def prove(database: Database, store: BlobStore, upload: Upload) -> None:

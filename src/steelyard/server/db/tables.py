@@ -163,8 +163,8 @@ class Model(Table):
 class Tree(Table):
     """The files of one version, written once: `files` is a list of `[path, oid, size_bytes]`, sorted by path.
 
-    One JSON document and the narrow `tree_blobs`, instead of a wide row a file: a version of a thousand files is
-    published in a tenth of the time, and no query ever asks for one path of many versions.
+    One JSON document and the narrow `tree_blobs`, instead of a wide row a file: a version of a thousand files was
+    written in a fifth of the time (docs/decisions/0004), and no query ever asks for one path of many versions.
     """
 
     __tablename__ = "trees"

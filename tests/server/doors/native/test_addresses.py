@@ -128,7 +128,8 @@ def test_fixed_words_win_over_names(tiny: ModelAt, registry: Registered) -> None
 
 
 @pytest.mark.parametrize(
-    "below", ["/", "/1.0.0/", "/versions/", "/aliases/", "/1.0.0/files/model.safetensors/", "/1.0.0/files/", "/1.0.0/files"]
+    "below",
+    ["/", "/1.0.0/", "/versions/", "/aliases/", "/1.0.0/files/model.safetensors/", "/1.0.0/files/", "/1.0.0/files"],
 )
 def test_a_trailing_slash_is_404_and_no_redirect(tiny: ModelAt, below: str) -> None:
     tiny.publish("1.0.0")

@@ -59,7 +59,8 @@ def test_no_body_at_all_is_422(tiny: ModelAt) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/xml", "x"]
+    "kind",
+    ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/xml", "x"],
 )
 def test_another_kind_of_body_is_415(tiny: ModelAt, kind: str) -> None:
     refused = tiny.put("/1.0.0/yank", content=b'{"reason": "x"}', headers={"Content-Type": kind})
@@ -67,7 +68,9 @@ def test_another_kind_of_body_is_415(tiny: ModelAt, kind: str) -> None:
     assert "application/json" in refused.json()["detail"]
 
 
-@pytest.mark.parametrize("kind", [None, "application/json", "APPLICATION/JSON; charset=utf-8", "application/vnd.git-lfs+json"])
+@pytest.mark.parametrize(
+    "kind", [None, "application/json", "APPLICATION/JSON; charset=utf-8", "application/vnd.git-lfs+json"]
+)
 def test_json_by_any_of_its_names_is_read(tiny: ModelAt, kind: str | None) -> None:
     tiny.publish("1.0.0")
     headers = {"Content-Type": kind} if kind else {}
@@ -102,7 +105,10 @@ def test_a_422_names_every_fault_at_once(tiny: ModelAt) -> None:
 
 
 def test_a_422_names_a_thousand_faults_and_then_how_many_there_are(tiny: ModelAt) -> None:
-    for artifacts in ({f"file{n}": oid_of(b"not held") for n in range(1_500)}, {f"../{n}": oid_of(b"") for n in range(1_500)}):
+    for artifacts in (
+        {f"file{n}": oid_of(b"not held") for n in range(1_500)},
+        {f"../{n}": oid_of(b"") for n in range(1_500)},
+    ):
         refused = tiny.post_version(version="1.0.0", artifacts=artifacts)
         assert refusal(refused) == (422, "validation_error")
         assert len(refused.json()["errors"]) == 1_001
@@ -133,7 +139,13 @@ def test_a_wrong_query_is_422_and_says_where(ada: Person, path: str, where: str)
 
 
 def test_every_answer_has_a_request_id(registry: Registered, ada: Person) -> None:
-    answers = [ada.get("/user"), ada.get("/nothing"), registry.anonymous.get("/user"), ada.put("/user"), ada.get("/health")]
+    answers = [
+        ada.get("/user"),
+        ada.get("/nothing"),
+        registry.anonymous.get("/user"),
+        ada.put("/user"),
+        ada.get("/health"),
+    ]
     ids = [answer.headers["x-request-id"] for answer in answers]
     assert len(set(ids)) == len(ids)
     assert all(re.fullmatch(r"[0-9a-f]{32}", one) for one in ids)

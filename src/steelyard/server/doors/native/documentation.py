@@ -163,7 +163,7 @@ def openapi_document(app: FastAPI) -> dict[str, Any]:
         for path, operations in document["paths"].items():
             for method, operation in operations.items():
                 _complete(path, method, operation)
-                _share_grammars(operation, document["components"]["schemas"])
+                _tidy_parameters(operation, document["components"]["schemas"])
         app.openapi_schema = document
     return app.openapi_schema
 
@@ -181,14 +181,21 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
     operation["description"] = f"{operation.get('description', '')}\n\n{fences}".strip()
 
 
-def _share_grammars(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
-    """Say what may stand for a version once, and point to it: its grammar fills a screen."""
+def _tidy_parameters(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
+    """Nothing in a URL or a header is null: what may be left out is not required. And what may stand for a version is
+    said once and pointed to: its grammar fills a screen."""
     for parameter in operation.get("parameters", ()):
-        schema = parameter["schema"]
+        schema = _without_null(parameter["schema"])
         if schema.get("type") == "array":
             schema["items"] = _shared(schema["items"], schemas)
-        else:
-            parameter["schema"] = _shared(schema, schemas)
+        parameter["schema"] = _shared(schema, schemas)
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    some = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
+    if len(some) != 1:
+        return schema
+    return {**some[0], **{key: value for key, value in schema.items() if key != "anyOf"}}
 
 
 def _shared(schema: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
 from sqlalchemy.orm import Session
+from starlette.background import BackgroundTask
 
 from steelyard.server.core import models, reading, tokens, versions
 from steelyard.server.core.access import Actor
@@ -26,6 +27,7 @@ from steelyard.server.doors.native.parameters import (
     ReferencePath,
     TicketQuery,
 )
+from steelyard.server.doors.ranges import if_none_match
 from steelyard.server.doors.sending import OCTETS, ArchiveSource, BlobSource, BytesResponse, attachment
 from steelyard.server.errors import NotFound, Unauthenticated
 from steelyard.server.names import ModelName
@@ -65,8 +67,6 @@ def get_model_artifact(
         resolved = versions.resolve(session, found, version)
         file = versions.get_file(session, call.registry.trees, found, resolved.version, path)
         key = reading.get_key(session, file)
-    if request.method == "GET":
-        call.registry.usage.note_download(resolved.version.id, call.actor)
     source = BlobSource(reading.open_key(call.registry.store, key), file.size_bytes, f'"{file.oid}"')
     return BytesResponse(
         source,
@@ -75,7 +75,19 @@ def get_model_artifact(
             **_caching(exact=resolved.manner == "exact"),
             "Content-Location": _file_path(found, resolved.version, path),
         },
+        background=_counting(request, call, resolved.version, source.etag),
     )
+
+
+def _counting(request: Request, call: Call, version: Version, etag: str) -> BackgroundTask | None:
+    """Count the download once its bytes have gone. HEAD, 304 and what is refused before that count nothing."""
+    if request.method != "GET" or if_none_match(request.headers.get("if-none-match"), etag):
+        return None
+
+    async def note() -> None:
+        call.registry.usage.note_download(version, call.actor)
+
+    return BackgroundTask(note)
 
 
 def _caching(*, exact: bool) -> dict[str, str]:

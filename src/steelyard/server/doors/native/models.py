@@ -263,7 +263,7 @@ def initiate_model_download(call: CallHere, org: OrgPath, name: NamePath, versio
         chosen = versions.resolve(session, found, version).version
         download = downloads.start_download(session, call.actor, found, chosen)
         answer = downloading.ticket_for(call, found, chosen, download.uuid)
-    call.registry.usage.note_download(chosen.id, call.actor)
+    call.registry.usage.note_download(chosen, call.actor)
     return answer
 
 

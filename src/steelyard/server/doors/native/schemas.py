@@ -1,7 +1,7 @@
 """The bodies of the native API, in and out (contract sections 3 to 6)."""
 
 import json
-import math
+import sys
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
@@ -43,6 +43,7 @@ def upto(most: int, least: int = 0) -> StringConstraints:
     return StringConstraints(strict=True, min_length=least, max_length=most, pattern=NO_NUL)
 
 
+WithoutNul = Annotated[str, StringConstraints(strict=True, pattern=NO_NUL)]
 Label = Annotated[str, upto(200, least=1)]
 Short = Annotated[str, upto(200)]
 Long = Annotated[str, upto(2_000)]
@@ -50,13 +51,16 @@ Card = Annotated[str, upto(1_000_000)]
 
 
 def _finite(value: Any) -> Any:
-    if isinstance(value, int | float) and not math.isfinite(float(value) if abs(value) < 2**1023 else math.inf):
+    if isinstance(value, int | float) and not abs(value) <= sys.float_info.max:  # false for NaN, too
         raise ValueError("a number must be finite")
     return value
 
 
 Email = Annotated[str, StringConstraints(strict=True, max_length=320, pattern=grammars.EMAIL["pattern"])]
 Metric = Annotated[StrictInt | StrictFloat | Annotated[str, upto(1_000)], AfterValidator(_finite)]
+_METRIC_NAMES: dict[str, Any] = {"propertyNames": {"minLength": 1, "maxLength": 200, "pattern": NO_NUL}}
+# Pydantic says the pattern as `patternProperties`, which lets other names by.
+_NAMED = Field(json_schema_extra=_METRIC_NAMES)
 
 
 class In(BaseModel):
@@ -308,13 +312,13 @@ ORIGIN_MOST_DEPTH = 8
 
 def _check_origin(origin: dict[str, Any]) -> dict[str, Any]:
     _check_json(origin, 1)
-    if len(json.dumps(origin).encode()) > ORIGIN_MOST_BYTES:
+    if len(json.dumps(origin, ensure_ascii=False, separators=(",", ":")).encode()) > ORIGIN_MOST_BYTES:
         raise ValueError(f"an origin takes {ORIGIN_MOST_BYTES} bytes of JSON at most")
     return origin
 
 
 def _check_json(value: Any, depth: int) -> None:
-    if depth > ORIGIN_MOST_DEPTH + 1:
+    if depth > ORIGIN_MOST_DEPTH and isinstance(value, dict | list):
         raise ValueError(f"this is nested deeper than {ORIGIN_MOST_DEPTH}")
     if isinstance(value, str) and "\0" in value:
         raise ValueError("text cannot hold NUL")
@@ -361,10 +365,10 @@ class PublishRequest(In):
     task_categories: list[Label] | None = Field(None, max_length=200)
     size_category: Annotated[str, upto(100)] | None = None
     base_model: Short | None = None
-    dataset_refs: Annotated[list[str | dict[str, JsonValue]], AfterValidator(_check_refs)] | None = Field(
+    dataset_refs: Annotated[list[WithoutNul | dict[str, JsonValue]], AfterValidator(_check_refs)] | None = Field(
         None, max_length=1_000
     )
-    metrics: dict[Label, Metric] | None = Field(None, max_length=1_000)
+    metrics: Annotated[dict[Label, Metric], _NAMED] | None = Field(None, max_length=1_000)
     origin: Annotated[dict[str, JsonValue], AfterValidator(_check_origin)] | None = None
     aliases: list[AliasText] | None = Field(None, max_length=100)
     is_public: StrictBool | None = None
@@ -378,6 +382,8 @@ class PublishRequest(In):
 
 class MetricsUpdate(RootModel[Annotated[dict[Label, Metric | None], Field(max_length=1_000)]]):
     """The flat map of metrics itself; null removes one."""
+
+    model_config = ConfigDict(json_schema_extra=_METRIC_NAMES)
 
 
 # --- bytes

@@ -182,7 +182,7 @@ async def get_upload(
     if opened.upload.state == "open":
         raise Conflict("Not all parts of this upload have arrived, or it was not completed yet.")
     if opened.upload.state == "failed":
-        raise Invalid(opened.upload.failure or "The upload failed. Send the file again.")
+        raise uploads.failed(opened.upload)
     return await _prove(request, call, opened, opened.upload)
 
 

@@ -1,0 +1,413 @@
+"""The OpenAPI document: what every operation must say, that its examples work, and the pages that show it."""
+
+import json
+import re
+import shlex
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from typing import Any
+from urllib.parse import unquote, urljoin, urlsplit
+
+import httpx2
+import pytest
+
+from steelyard.server.doors.native.examples import BYTES, HOST, OID, TOKEN
+from tests.conftest import MakeRegistered
+from tests.house import Person, Registered
+from tests.house.people import oid_of
+
+# The statuses of the seed page's operation, on every operation.
+SEED_STATUSES = {"400", "401", "403", "404", "409", "422", "426", "429", "500", "502", "504"}
+
+CONTRACT_OPERATIONS = {
+    ("GET", "/models"): "list_models",
+    ("GET", "/models/facets"): "get_model_facets",
+    ("GET", "/models/activity"): "list_model_activity",
+    ("GET", "/models/{name}"): "get_model_latest",
+    ("GET", "/models/{name}/versions"): "list_model_versions",
+    ("GET", "/models/{name}/compare"): "compare_model_versions",
+    ("PATCH", "/models/{name}/visibility"): "update_model_visibility",
+    ("GET", "/models/{name}/{version}"): "get_model_detail",
+    ("DELETE", "/models/{name}/{version}"): "delete_model",
+    ("POST", "/models/{name}/{version}/download"): "initiate_model_download",
+    ("POST", "/models/{name}/{version}/aliases"): "set_model_alias",
+    ("DELETE", "/models/{name}/{version}/aliases/{alias}"): "remove_model_alias",
+    ("PUT", "/models/{name}/{version}/metrics"): "update_model_metrics",
+    ("GET", "/downloads/models/{download_id}"): "get_model_download_status",
+    ("POST", "/models/{name}/versions"): "publish_model",
+    ("GET", "/models/{name}/{version}/files/{path}"): "get_model_artifact",
+    ("PUT", "/models/{name}/{version}/yank"): "yank_model",
+    ("DELETE", "/models/{name}/{version}/yank"): "unyank_model",
+    ("GET", "/models/{name}/aliases"): "list_model_aliases",
+    ("DELETE", "/models/{name}"): "delete_whole_model",
+}
+
+SEED_DESCRIPTIONS = {
+    "artifacts": "Artifact path to OID mapping",
+    "created_at": "ISO 8601 creation timestamp",
+    "download_count": "Total downloads for this version",
+    "framework": "Model framework",
+    "id": "Artifact UUID",
+    "is_public": "Whether publicly visible",
+    "name": "Model name (org-prefixed canonical)",
+    "origin": "Origin tracking metadata",
+    "version": "Semver version string",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation of the document."""
+
+    method: str
+    path: str
+    said: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        return str(self.said["operationId"])
+
+    @property
+    def sample(self) -> str:
+        """The curl example."""
+        return next(str(it["source"]) for it in self.said["x-codeSamples"] if it["label"] == "curl")
+
+
+@pytest.fixture(scope="module")
+def document(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The document of a server with its defaults."""
+    from steelyard.server.app import create_app, open_registry
+    from steelyard.server.settings import Settings
+
+    registry = open_registry(Settings.model_validate({"data": tmp_path_factory.mktemp("data")}))
+    document: dict[str, Any] = create_app(registry).openapi()
+    registry.database.close()
+    return document
+
+
+def operations_of(document: dict[str, Any]) -> Iterator[Operation]:
+    """Every operation."""
+    for path, methods in document["paths"].items():
+        for method, said in methods.items():
+            yield Operation(method.upper(), path, said)
+
+
+# --- what every operation says
+
+
+def test_the_operations_of_the_contract_have_its_names(document: dict[str, Any]) -> None:
+    found = {(op.method, op.path.removeprefix("/api/v1/org/{org}")): op.id for op in operations_of(document)}
+    assert found | CONTRACT_OPERATIONS == found
+
+
+def test_no_two_operations_have_the_same_name(document: dict[str, Any]) -> None:
+    ids = [op.id for op in operations_of(document)]
+    assert len(set(ids)) == len(ids) > 50
+
+
+def test_every_operation_documents_every_status_of_the_seed_page_with_the_one_error_body(
+    document: dict[str, Any],
+) -> None:
+    for op in operations_of(document):
+        responses = op.said["responses"]
+        assert set(responses) >= SEED_STATUSES, op.id
+        for status, response in responses.items():
+            if status[0] in "45":
+                schema = response["content"]["application/json"]["schema"]
+                assert schema == {"$ref": "#/components/schemas/ErrorBody"}, (op.id, status)
+                assert response["description"], (op.id, status)
+
+
+def test_every_operation_says_how_it_succeeds_and_names_no_default(document: dict[str, Any]) -> None:
+    for op in operations_of(document):
+        statuses = set(op.said["responses"])
+        assert statuses & {"200", "201", "204"}, op.id
+        assert "default" not in statuses, op.id
+
+
+def test_every_answer_has_a_request_id_and_every_401_a_challenge(document: dict[str, Any]) -> None:
+    for op in operations_of(document):
+        for status, response in op.said["responses"].items():
+            assert response["headers"]["X-Request-Id"]["required"], (op.id, status)
+        assert op.said["responses"]["401"]["headers"]["WWW-Authenticate"]["required"], op.id
+        assert op.said["responses"]["429"]["headers"]["Retry-After"]["required"], op.id
+
+
+def test_every_operation_takes_a_token_in_three_ways_but_for_probes_and_links(document: dict[str, Any]) -> None:
+    schemes = document["components"]["securitySchemes"]
+    assert {name: scheme["type"] for name, scheme in schemes.items()} == {
+        "bearer": "http",
+        "apiKey": "apiKey",
+        "basic": "http",
+    }
+    open_to_all = {op.id for op in operations_of(document) if not op.said["security"]}
+    assert open_to_all == {
+        "get_health",
+        "get_ready",
+        "get_config",
+        "put_upload",
+        "put_upload_part",
+        "complete_upload",
+        "get_upload",
+        "get_model_archive",
+        "head_model_archive",
+    }
+    for op in operations_of(document):
+        assert op.said["security"] in ([], [{"bearer": []}, {"apiKey": []}, {"basic": []}]), op.id
+
+
+def test_every_operation_has_a_summary_and_every_parameter_a_schema(document: dict[str, Any]) -> None:
+    for op in operations_of(document):
+        assert op.said["summary"], op.id
+        assert op.said["description"].split("\n")[0].endswith("."), op.id
+        for parameter in op.said.get("parameters", ()):
+            assert parameter["schema"], (op.id, parameter["name"])
+
+
+def test_every_schema_of_the_document_is_there(document: dict[str, Any]) -> None:
+    named = set(re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(document)))
+    assert named <= set(document["components"]["schemas"])
+
+
+def test_detail_describes_its_fields_as_the_seed_page_does(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    said = {name: field.get("description") for name, field in schemas["ModelDetail"]["properties"].items()}
+    assert said | SEED_DESCRIPTIONS == said
+    assert schemas["ModelDetail"]["description"] == "Full model artifact detail."
+    assert set(schemas["ModelDetail"]["required"]) == {"id", "name", "version", "created_at"}
+    defaults = {"framework": "safetensors", "download_count": 0, "is_public": False}
+    assert {name: schemas["ModelDetail"]["properties"][name]["default"] for name in defaults} == defaults
+
+
+def test_the_error_body_is_described_as_the_seed_page_does(document: dict[str, Any]) -> None:
+    body, item = (document["components"]["schemas"][name] for name in ("ErrorBody", "ErrorItem"))
+    assert body["example"] == {"code": 401, "detail": "Authentication failed", "type": "authentication_error"}
+    assert {name: body["properties"][name]["description"] for name in ("code", "detail", "type")} == {
+        "code": "HTTP status code",
+        "detail": "Human-readable error message",
+        "type": "Stable machine-readable error type",
+    }
+    assert {name: it["description"] for name, it in item["properties"].items()} == {
+        "loc": "Where the validation error occurred",
+        "msg": "Human-readable validation message",
+        "type": "Machine-readable validation error type",
+    }
+
+
+# --- examples
+
+
+def test_get_model_latest_has_the_examples_of_the_seed_page(document: dict[str, Any]) -> None:
+    op = next(op for op in operations_of(document) if op.id == "get_model_latest")
+    assert op.sample == (
+        "curl --request GET \\\n"
+        "  --url https://example.com/api/v1/org/example/models/example \\\n"
+        "  --header 'Authorization: Bearer <token>'"
+    )
+    assert op.said["x-codeSamples"][1]["source"] == (
+        "const url = 'https://example.com/api/v1/org/example/models/example';\n"
+        "const options = {method: 'GET', headers: {Authorization: 'Bearer <token>'}};\n"
+        "\n"
+        "try {\n"
+        "  const response = await fetch(url, options);\n"
+        "  const data = await response.json();\n"
+        "  console.log(data);\n"
+        "} catch (error) {\n"
+        "  console.error(error);\n"
+        "}"
+    )
+
+
+def test_every_operation_has_a_curl_and_a_fetch_example_with_its_address_filled(document: dict[str, Any]) -> None:
+    for op in operations_of(document):
+        samples = {it["label"]: it for it in op.said["x-codeSamples"]}
+        assert {label: it["lang"] for label, it in samples.items()} == {"curl": "bash", "fetch": "javascript"}, op.id
+        for it in samples.values():
+            assert f"```{it['lang']}\n{it['source']}\n```" in op.said["description"], op.id
+            assert HOST in it["source"], op.id
+            assert "{" not in re.findall(r"https://[^\s']+", it["source"])[0], op.id
+            assert (TOKEN in it["source"]) == bool(op.said["security"]), op.id
+
+
+@dataclass(slots=True)
+class Request:
+    """What a curl command line asks for."""
+
+    method: str = "GET"
+    url: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+    content: str | None = None
+
+
+def parse_curl(command: str) -> Request:
+    """Read the options that our examples use; any other is an error."""
+    request, words = Request(), iter(shlex.split(command.replace("\\\n", " ")))
+    assert next(words) == "curl"
+    for word in words:
+        match word:
+            case "--head":
+                request.method = "HEAD"
+            case "--request":
+                request.method = next(words)
+            case "--url":
+                request.url = next(words)
+            case "--header":
+                name, _, value = next(words).partition(": ")
+                request.headers[name] = value
+            case "--data" | "--data-binary":
+                request.content = next(words)
+            case _:
+                raise AssertionError(f"an example uses {word}")
+    return request
+
+
+def _send(person: Person, request: Request) -> httpx2.Response:
+    headers = {name: value.replace(TOKEN, person.token or "") for name, value in request.headers.items()}
+    url = request.url.removeprefix(HOST)
+    return person.client.request(request.method, url, headers=headers, content=request.content)
+
+
+Prepare = Callable[[Registered, Request], None]
+
+
+def _without_alias(registered: Registered, request: Request) -> None:
+    gone = registered.admin.delete("/org/example/models/example/1.0.0/aliases/production")
+    assert gone.status_code == 204, gone.text
+
+
+def _yanked(registered: Registered, request: Request) -> None:
+    registered.admin.put("/org/example/models/example/1.0.0/yank", {"reason": "to undo it"})
+
+
+def _with_download(registered: Registered, request: Request) -> None:
+    started = registered.admin.post("/org/example/models/example/1.0.0/download").json()
+    request.url = request.url.replace("<download-id>", started["download_id"])
+    request.url = request.url.replace("<ticket>", started["url"].partition("ticket=")[2])
+
+
+PREPARED: dict[str, Prepare] = {
+    "delete_model": _without_alias,
+    "delete_whole_model": _without_alias,
+    "unyank_model": _yanked,
+    "get_model_download_status": _with_download,
+    "get_model_archive": _with_download,
+    "head_model_archive": _with_download,
+}
+MODELS_OPERATIONS = sorted(
+    {*CONTRACT_OPERATIONS.values(), "head_model_artifact", "get_model_archive", "head_model_archive", "begin_uploads"}
+)
+
+
+@pytest.fixture
+def example_registry(make_registered: MakeRegistered) -> Registered:
+    """A registry with what the examples name."""
+    registered = make_registered(limits="off")
+    assert registered.admin.post("/orgs", {"key": "example"}).status_code == 201
+    for version, aliases in (("1.0.0", ["production"]), ("1.1.0", [])):
+        files = {"model.safetensors": BYTES}
+        assert registered.admin.publish(f"example/example:{version}", files, aliases=aliases).status_code == 201
+    return registered
+
+
+def test_the_examples_speak_of_bytes_that_exist() -> None:
+    assert oid_of(BYTES) == OID
+
+
+@pytest.mark.parametrize("operation_id", MODELS_OPERATIONS)
+def test_the_curl_example_works_as_it_stands(
+    operation_id: str, document: dict[str, Any], example_registry: Registered
+) -> None:
+    op = next(op for op in operations_of(document) if op.id == operation_id)
+    request = parse_curl(op.sample)
+    prepare = PREPARED.get(operation_id)
+    if prepare:
+        prepare(example_registry, request)
+    answer = _send(example_registry.admin, request)
+    assert str(answer.status_code) in op.said["responses"], answer.text
+    assert 200 <= answer.status_code < 300, answer.text
+
+
+@pytest.mark.parametrize(
+    "operation_id",
+    ["get_user", "list_users", "create_user", "create_org", "create_api_key", "get_org", "list_audit_events"],
+)
+def test_the_curl_examples_around_the_models_work_too(
+    operation_id: str, document: dict[str, Any], example_registry: Registered
+) -> None:
+    op = next(op for op in operations_of(document) if op.id == operation_id)
+    answer = _send(example_registry.admin, parse_curl(op.sample))
+    assert 200 <= answer.status_code < 300, answer.text
+
+
+# --- the pages
+
+
+class References(HTMLParser):
+    """Every address that a page loads something from."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: set[str] = set()
+        self.scripts: list[str] = []
+        self._in_script = False
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._in_script = tag == "script"
+        self.found |= {
+            value for name, value in attrs if name in ("src", "href", "spec-url", "data", "action") and value
+        }
+
+    def handle_endtag(self, tag: str) -> None:
+        self._in_script = False
+
+    def handle_data(self, data: str) -> None:
+        if self._in_script and data.strip():
+            self.scripts.append(data)
+
+
+def _addresses(page: str, scripts_too: bool = True) -> set[str]:
+    parsed = References(page)
+    inside = re.findall(r"""(?:url|Url)['"]?\s*:\s*['"]([^'"]+)['"]""", "\n".join(parsed.scripts))
+    styles = re.findall(r"url\(\s*['\"]?([^'\")]+)", page)
+    return parsed.found | set(inside) | set(styles)
+
+
+@pytest.mark.parametrize("page", ["/docs", "/redoc"])
+def test_a_page_loads_everything_from_here(page: str, registered: Registered) -> None:
+    shown = registered.client.get(page)
+    assert (shown.status_code, shown.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    found = _addresses(shown.text)
+    assert {"/openapi.json", "/docs/assets/favicon.png"} < found
+    for address in found:
+        absolute = urljoin("http://127.0.0.1/docs", address)
+        assert urlsplit(absolute).netloc == "127.0.0.1", f"{page} loads {address}"
+        assert registered.client.get(absolute).status_code == 200, f"{page} loads {address}"
+
+
+def test_the_stylesheet_loads_nothing_from_elsewhere(registered: Registered) -> None:
+    style = registered.client.get("/docs/assets/swagger-ui.css").text
+    for address in re.findall(r"url\(\s*['\"]?([^'\")]+)", style):
+        assert address.startswith("data:"), address
+    assert "@import" not in style
+
+
+@pytest.mark.parametrize("page", ["/docs", "/redoc"])
+def test_a_page_may_run_only_its_own_scripts_and_ask_only_here(page: str, registered: Registered) -> None:
+    headers = registered.client.get(page).headers
+    policy = dict(part.strip().partition(" ")[::2] for part in headers["content-security-policy"].split(";"))
+    assert policy["default-src"] == "'none'"
+    assert policy["connect-src"] == "'self'"
+    assert "unsafe" not in policy["script-src"]
+    assert not re.search(r"https?:|\*", headers["content-security-policy"])
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "no-referrer"
+
+
+def test_the_pages_need_no_token_and_leave_no_path_out_of_their_folder(registered: Registered) -> None:
+    assert registered.client.get("/docs/assets/swagger-ui-bundle.js").status_code == 200
+    for path in ("../../pyproject.toml", "%2e%2e/core.py", "..%2fcore.py", "%5c..%5ccore.py", "x%00.js"):
+        answer = registered.client.get(f"/docs/assets/{path}")
+        assert answer.status_code in (400, 404), unquote(path)
+        assert answer.json()["code"] == answer.status_code, unquote(path)
