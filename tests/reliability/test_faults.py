@@ -74,8 +74,7 @@ def locked(database: Path) -> Iterator[None]:
     """Somebody else writes, and takes his time."""
     with closing(sqlite3.connect(database, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        yield
-        other.execute("ROLLBACK")
+        yield  # closing it rolls back
 
 
 def test_a_damaged_database_is_a_502_until_it_is_mended(shared_server: RunningServer) -> None:
@@ -111,7 +110,7 @@ def test_a_full_disk_under_the_database_is_a_502_until_there_is_room(
     registered = make_registered(database=f"sqlite:///{small_disk}/steelyard.sqlite3")
     ada = registered.user("ada")
     oids = ada.upload("ada/tiny", *(b"file %d" % number for number in range(200)))
-    with full(small_disk):
+    with reading(small_disk / "steelyard.sqlite3"), full(small_disk):
         failed = ada.post("/org/ada/models/tiny/versions", publish_body("1.0.0", *oids))
         assert_fault(failed, 502, "database_error")
         assert "full" in failed.json()["detail"]
@@ -137,7 +136,8 @@ def test_a_full_disk_under_the_store_is_a_502_and_the_upload_goes_on_when_there_
         assert_fault(failed, 502, "storage_error")
         assert "disk is full" in failed.json()["detail"]
         assert_fault(ada.client.put(whole, content=b"w" * PART_BYTES), 502, "storage_error")
-        assert ada.offer("ada/tiny", data).json()["objects"][0]["parts_done"] == [1]
+        assert ada.offer("ada/tiny", data).status_code == 413  # who asks first is told that there is no room
+    assert ada.offer("ada/tiny", data).json()["objects"][0]["parts_done"] == [1]
     assert ada.publish("ada/tiny:1.0.0", {"model.bin": data, "w": b"w" * PART_BYTES}).status_code == 201
     assert ada.get("/org/ada/models/tiny/1.0.0/files/model.bin").content == data
 
@@ -314,8 +314,10 @@ def full(disk: Path) -> Iterator[None]:
             except OSError as error:
                 assert error.errno == errno.ENOSPC
                 break
-    yield
-    filler.unlink()
+    try:
+        yield
+    finally:
+        filler.unlink()
 
 
 @contextmanager
@@ -323,16 +325,20 @@ def largest_file(server: RunningServer, size_bytes: int) -> Iterator[None]:
     """The operating system lets no file of the server grow past this."""
     earlier = resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE)
     resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (size_bytes, earlier[1]))
-    yield
-    resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, earlier)
+    try:
+        yield
+    finally:
+        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, earlier)
 
 
 @contextmanager
 def moved_away(folder: Path) -> Iterator[None]:
     """The folder is not there, as when its disk is not mounted."""
     folder.rename(folder.with_suffix(".away"))
-    yield
-    folder.with_suffix(".away").rename(folder)
+    try:
+        yield
+    finally:
+        folder.with_suffix(".away").rename(folder)
 
 
 @contextmanager
@@ -355,6 +361,8 @@ def damaged(database: Path) -> Iterator[None]:
     with database.open("r+b") as file:
         file.seek(4096)
         file.write(b"\xff" * (len(sound) - 4096))
-    yield
-    with database.open("r+b") as file:
-        file.write(sound)
+    try:
+        yield
+    finally:
+        with database.open("r+b") as file:
+            file.write(sound)

@@ -62,6 +62,8 @@ def read_settings(flags: dict[str, str | None]) -> Settings:
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, f['loc']))}: {f['msg']}" for f in error.errors(include_input=False))
         raise click.UsageError(f"These settings do not work: {faults}") from error
+    except ValueError as error:
+        raise click.UsageError(f"The settings file cannot be read: {error}") from error
 
 
 def _greet(registry: Registry) -> None:

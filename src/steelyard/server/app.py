@@ -89,7 +89,15 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
             allow_origins=list(settings.cors_origins),
             allow_methods=["*"],
             allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "If-None-Match", "Range", "X-API-Key"],
-            expose_headers=["Content-Location", "ETag", "Location", "Retry-After", "X-Request-Id"],
+            expose_headers=[
+                "Content-Location",
+                "ETag",
+                "Location",
+                "RateLimit",
+                "RateLimit-Policy",
+                "Retry-After",
+                "X-Request-Id",
+            ],
         )
     app.add_middleware(
         middleware.RequestMiddleware,

@@ -137,5 +137,8 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Flags, then the environment, then the file named by STEELYARD_SETTINGS (steelyard.toml by default)."""
-        file = Path(os.environ.get("STEELYARD_SETTINGS", "steelyard.toml"))
+        named = os.environ.get("STEELYARD_SETTINGS")
+        if named and not Path(named).is_file():
+            raise ValueError(f"STEELYARD_SETTINGS names {named}, and there is no such file")
+        file = Path(named or "steelyard.toml")
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, file)

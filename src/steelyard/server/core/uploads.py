@@ -7,10 +7,10 @@ nothing of it stays. Bytes first, then one short transaction.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import uuid4
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from steelyard.server.core import blobs
@@ -25,6 +25,7 @@ from steelyard.server.storage import BlobStore
 
 MAX_PARTS = 10_000  # what S3 allows; the part size grows for larger files
 RETRY_SECONDS = 2
+UNDER_WAY_SECONDS = 3600  # an upload untouched for so long no longer keeps room from others
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ def _check_room(session: Session, org: Org, missing: Sequence[Wanted], room: Roo
             f"A file of {largest} bytes is larger than this server takes (max_file_bytes = {settings.max_file_bytes})."
         )
     if settings.quota_org_bytes and incoming:
-        held = blobs.held_bytes(session, org.id)
+        held = blobs.held_bytes(session, org.id) + _under_way_bytes(session, org, missing)
         if held + incoming > settings.quota_org_bytes:
             raise TooLarge(
                 f"'{org.slug}' holds {held} bytes and {incoming} more would pass its quota "
@@ -95,6 +96,18 @@ def _check_room(session: Session, org: Org, missing: Sequence[Wanted], room: Roo
             f"{incoming} more bytes would leave less than the disk's floor free "
             f"(free_disk_floor_bytes = {settings.free_disk_floor_bytes}). The operator must make room."
         )
+
+
+def _under_way_bytes(session: Session, org: Org, but: Sequence[Wanted]) -> int:
+    """What other uploads to the organisation were promised room lately, and have not brought yet."""
+    lately = utc_now() - timedelta(seconds=UNDER_WAY_SECONDS)
+    promised = select(func.coalesce(func.sum(Upload.size_bytes), 0)).where(
+        Upload.org_id == org.id,
+        Upload.touched_at >= lately,
+        Upload.state != "failed",
+        Upload.oid.not_in([item.oid for item in but]),
+    )
+    return int(session.scalar(promised) or 0)
 
 
 def _offers(

@@ -9,16 +9,24 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.util import CommandError
 from sqlalchemy.orm import Session
 
 from steelyard.server.db.engine import Database
 from steelyard.server.db.tables import Table
+from steelyard.server.errors import DatabaseFailed
 
 
 def migrate(database: Database, revision: str = "head") -> None:
-    """Upgrade to `revision`. Raises `DatabaseTimeout` when another process holds the database too long."""
-    with database.write() as session:
-        command.upgrade(_config(session), revision)
+    """Upgrade to `revision`. Raises `DatabaseTimeout` when another process holds the database too long,
+    and `DatabaseFailed` for a database that a newer release made."""
+    try:
+        with database.write() as session:
+            command.upgrade(_config(session), revision)
+    except CommandError as error:
+        raise DatabaseFailed(
+            f"The database was made by a newer steelyard than this one: {error}. Upgrade it."
+        ) from error
 
 
 def downgrade(database: Database, revision: str) -> None:

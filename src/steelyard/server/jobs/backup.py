@@ -4,6 +4,7 @@ A backup is a folder like a data directory. It can be taken while the server run
 copied database names is copied after it. It is whole when its database has its final name, and not before.
 """
 
+import os
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
@@ -53,14 +54,24 @@ def copy_registry(database: Database, store: BlobStore, target: Path) -> Copied:
         copied_bytes += some_bytes
         if not lost:
             draft.rename(final)
+            _sync(target)
             return Copied(len(rows), sum(row.size_bytes for row in rows), copied_bytes)
         # Bytes that were collected meanwhile are named by no newer copy of the database.
     raise StorageFailed(f"{len(lost)} blobs cannot be copied, {lost[0]} among them. Run `steelyard admin check`.")
 
 
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _copy_database(database: Database, target: Path) -> Path:
     source, draft = make_url(database.url).database, target / f"{DATABASE_NAME}.partial"
     draft.unlink(missing_ok=True)
+    draft.touch(mode=0o600)
     with closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True)) as old, closing(sqlite3.connect(draft)) as new:
         old.backup(new)
     copy = Database(f"sqlite:///{draft}")
