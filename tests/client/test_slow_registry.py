@@ -154,7 +154,7 @@ def test_a_conflict_that_waiting_does_not_mend_is_raised(
 
 def test_a_bump_is_sent_again_under_the_same_key(fake: FakeRegistry, pusher: Client, make_folder: MakeFolder) -> None:
     fake.on("POST", f"{ROUTE}/blobs/batch", json_reply({"objects": [{"oid": oid_of(WEIGHTS), "size": 10}]}))
-    fake.in_turn("POST", f"{ROUTE}/versions", Reply(502), Reply(200, b"", cut_after=0), json_reply(DETAIL, 201))
+    fake.in_turn("POST", f"{ROUTE}/versions", Reply(502), Reply(200, b"{}", cut_after=1), json_reply(DETAIL, 201))
     folder = make_folder({"w.bin": WEIGHTS})
     pusher.push(folder, "acme/tiny", bump="minor", use_git=False)
     keys = {seen.headers["Idempotency-Key"] for seen in fake.asked("POST", f"{ROUTE}/versions")}

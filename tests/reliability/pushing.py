@@ -14,7 +14,6 @@ from tests.house.people import API, Person, oid_of
 PART_BYTES = 64 * 1024  # the smallest that the settings allow
 
 
-
 def open_client(url: str, token: str | None = None) -> httpx2.Client:
     """A client of one server on loopback; without the certificates of the world, which take longer than a request."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -69,6 +68,16 @@ class Step:
     oid: str = ""
     part: int = 0
     upload_url: str = ""
+
+
+class Refused(Exception):
+    """A step was answered with something else than success."""
+
+    def __init__(self, step: Step, answer: httpx2.Response) -> None:
+        super().__init__(step, answer.status_code, answer.text)
+        self.step = step
+        self.status = answer.status_code
+        self.type = str(answer.json().get("type"))
 
 
 @dataclass
@@ -127,7 +136,8 @@ class Pusher:
         self.in_flight = step
         self.before(step)
         answer = client.send(request)
-        assert answer.status_code in expected, (step, answer.status_code, answer.text)
+        if answer.status_code not in expected:
+            raise Refused(step, answer)
         self.in_flight = None
         self.acknowledged.append(step)
         return answer

@@ -20,8 +20,6 @@ T = TypeVar("T")
 PUBLISHERS = 32
 
 
-
-
 def all_at_once(server: RunningServer, token: str, act: Callable[[Person, int], T], count: int = PUBLISHERS) -> list[T]:
     """`act(person, number)` from so many threads, each with a connection of its own, let loose together."""
     gate = threading.Barrier(count)

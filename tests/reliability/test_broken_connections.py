@@ -109,7 +109,9 @@ def test_a_reader_that_leaves_in_the_middle_leaks_nothing(shared_server: Running
     data = Random(5).randbytes(8 * 2**20)
     with new_person(shared_server, f"reader-{way}") as ada:
         model = f"/org/{ada.name}/models/tiny"
-        href = ada.offer(f"{ada.name}/tiny", data, transfers=("basic",)).json()["objects"][0]["actions"]["upload"]["href"]
+        href = ada.offer(f"{ada.name}/tiny", data, transfers=("basic",)).json()["objects"][0]["actions"]["upload"][
+            "href"
+        ]
         assert ada.client.put(href, content=data).status_code == 200
         assert ada.publish(f"{ada.name}/tiny:1.0.0", {"model.bin": data}).status_code == 201
         url = f"{shared_server.url}{API}{model}/1.0.0/files/model.bin"

@@ -19,7 +19,7 @@ import pytest
 
 from tests.conftest import MakeRegistered
 from tests.house import Registered, RunningServer
-from tests.house.people import oid_of
+from tests.house.people import Person, oid_of
 from tests.reliability.pushing import PART_BYTES, new_person
 from tests.reliability.sockets import statuses
 
@@ -47,7 +47,9 @@ def test_a_locked_database_is_a_504_until_the_lock_is_gone(make_registered: Make
     ada = registered.user("ada")
     oid = ada.upload("ada/tiny", b"weights")[0]
     with locked(tmp_path / "data/steelyard.sqlite3"):
-        assert_fault(ada.post("/org/ada/models/tiny/versions", publish_body("1.0.0", oid)), 504, "database_timeout_error")
+        assert_fault(
+            ada.post("/org/ada/models/tiny/versions", publish_body("1.0.0", oid)), 504, "database_timeout_error"
+        )
         assert_fault(ada.offer("ada/tiny", b"more weights"), 504, "database_timeout_error")
         assert ada.get("/user").status_code == 200  # who only reads does not notice
         assert ada.get("/org/ada/models/tiny").status_code == 404
@@ -94,11 +96,10 @@ def test_a_damaged_database_is_a_502_until_it_is_mended(shared_server: RunningSe
 
 def test_a_database_that_cannot_be_written_is_a_502(shared_server: RunningServer) -> None:
     """The operating system forbids the write-ahead log to grow: an input-output error, to SQLite."""
-    log = shared_server.data / "steelyard.sqlite3-wal"
-    with new_person(shared_server, "unwritten") as ada, reading(shared_server.data / "steelyard.sqlite3"):
+    with new_person(shared_server, "unwritten") as ada:
         oid = ada.upload("unwritten/tiny", b"weights of unwritten")[0]
         body = publish_body("1.0.0", oid)
-        with largest_file(shared_server, log.stat().st_size):
+        with emptied_log(shared_server.data / "steelyard.sqlite3"), largest_file(shared_server, 8192):
             assert_fault(ada.post("/org/unwritten/models/tiny/versions", body), 502, "database_error")
             assert ada.get("/org/unwritten/models/tiny").status_code == 404
         assert ada.post("/org/unwritten/models/tiny/versions", body).status_code == 201
@@ -110,7 +111,7 @@ def test_a_full_disk_under_the_database_is_a_502_until_there_is_room(
     registered = make_registered(database=f"sqlite:///{small_disk}/steelyard.sqlite3")
     ada = registered.user("ada")
     oids = ada.upload("ada/tiny", *(b"file %d" % number for number in range(200)))
-    with reading(small_disk / "steelyard.sqlite3"), full(small_disk):
+    with emptied_log(small_disk / "steelyard.sqlite3"), full(small_disk):
         failed = ada.post("/org/ada/models/tiny/versions", publish_body("1.0.0", *oids))
         assert_fault(failed, 502, "database_error")
         assert "full" in failed.json()["detail"]
@@ -207,22 +208,40 @@ def assert_not_ready(client: httpx2.Client, part: str) -> None:
 
 
 def test_lost_bytes_are_a_502_and_never_a_short_200(shared_server: RunningServer) -> None:
-    lost, kept = Random(4).randbytes(PART_BYTES), Random(5).randbytes(PART_BYTES)
+    lost, kept = Random(4).randbytes(PART_BYTES), Random(5).randbytes(10 * PART_BYTES)
     with new_person(shared_server, "loser") as ada:
-        assert ada.publish("loser/tiny:1.0.0", {"a.bin": kept, "b.bin": lost}).status_code == 201
-        files = "/org/loser/models/tiny/1.0.0/files"
-        blob = blob_of(shared_server.data, lost)
-        blob.write_bytes(lost[:1000])
-        assert_fault(ada.get(f"{files}/b.bin"), 502, "storage_error")
-        assert ada.request("HEAD", f"{files}/b.bin").status_code == 502
-        blob.unlink()
-        assert_fault(ada.get(f"{files}/b.bin"), 502, "storage_error")
-        assert_fault(ada.get(f"{files}/b.bin", headers={"Range": "bytes=1-9"}), 502, "storage_error")
-        assert ada.get(f"{files}/a.bin").content == kept
-        with pytest.raises(httpx2.TransportError):  # cut off: shorter than it was promised
-            ada.client.get(ada.post("/org/loser/models/tiny/1.0.0/download").json()["url"])
-        blob.write_bytes(lost)
+        assert ada.publish("loser/tiny:1.0.0", {"a.bin": lost}).status_code == 201
+        assert ada.publish("loser/tiny:2.0.0", {"a.bin": kept, "b.bin": lost}).status_code == 201
+        files = "/org/loser/models/tiny/2.0.0/files"
+        with lost_bytes(shared_server.data, lost, leaving=1000):
+            assert_fault(ada.get(f"{files}/b.bin"), 502, "storage_error")
+            assert ada.request("HEAD", f"{files}/b.bin").status_code == 502
+        with lost_bytes(shared_server.data, lost):
+            assert_fault(ada.get(f"{files}/b.bin"), 502, "storage_error")
+            assert_fault(ada.get(f"{files}/b.bin", headers={"Range": "bytes=1-9"}), 502, "storage_error")
+            assert_fault(ada.client.get(archive_link(ada, "1.0.0")), 502, "storage_error")
+            with pytest.raises(httpx2.TransportError):  # begun, and cut off shorter than was promised
+                ada.client.get(archive_link(ada, "2.0.0"))
+            assert ada.get(f"{files}/a.bin").content == kept
         assert ada.get(f"{files}/b.bin").content == lost
+
+
+def archive_link(ada: Person, version: str) -> str:
+    return str(ada.post(f"/org/{ada.name}/models/tiny/{version}/download").json()["url"])
+
+
+@contextmanager
+def lost_bytes(data: Path, content: bytes, *, leaving: int | None = None) -> Iterator[None]:
+    """A file of the store is gone, or shorter."""
+    blob = blob_of(data, content)
+    if leaving is None:
+        blob.unlink()
+    else:
+        blob.write_bytes(content[:leaving])
+    try:
+        yield
+    finally:
+        blob.write_bytes(content)
 
 
 def blob_of(data: Path, content: bytes) -> Path:
@@ -245,9 +264,7 @@ def test_a_proof_that_the_disk_broke_off_is_made_when_it_can_be(
     assert ada.publish("ada/tiny:1.0.0", {"model.bin": data}).status_code == 201
 
 
-def test_a_store_that_does_not_answer_in_time_is_a_504(
-    registered: Registered, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_store_that_does_not_answer_in_time_is_a_504(registered: Registered, monkeypatch: pytest.MonkeyPatch) -> None:
     """The one fault that is played: no disk of a test machine says ETIMEDOUT, a network file system does."""
     ada, data = registered.user("ada"), Random(7).randbytes(600_000)
     assert ada.publish("ada/tiny:1.0.0", {"model.bin": data}).status_code == 201
@@ -342,11 +359,10 @@ def moved_away(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def reading(database: Path) -> Iterator[None]:
-    """Somebody else reads, so that the write-ahead log cannot begin anew and has to grow."""
-    with closing(sqlite3.connect(database, isolation_level=None)) as other:
-        other.execute("BEGIN")
-        other.execute("SELECT count(*) FROM users").fetchone()
+def emptied_log(database: Path) -> Iterator[None]:
+    """The write-ahead log is empty, so that whoever writes needs room for it."""
+    with closing(sqlite3.connect(database)) as other:
+        assert other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
         yield
 
 

@@ -57,8 +57,8 @@ class Lifetime:
     def _restart(self, *, kill_again: bool) -> None:
         data, port = self.server.data, self.server.port
         if kill_again:  # while it goes on with the proof
-            start_server(data, port=port, **SETTINGS).kill()
-        self.server = start_server(data, port=port, **SETTINGS)
+            start(data, port).kill()
+        self.server = start(data, port)
 
     def _check(self, client: httpx2.Client, first: Pusher, release: Release, remains: Remains) -> None:
         assert all(is_visible(client, earlier) for earlier in self.pushed)
@@ -72,12 +72,13 @@ class Lifetime:
         self.pushed.append(release)
 
 
-SETTINGS = {"part_size_bytes": str(PART_BYTES), "free_disk_floor_bytes": "0"}
+def start(data: Path, port: int | None = None) -> RunningServer:
+    return start_server(data, port=port, part_size_bytes=str(PART_BYTES), free_disk_floor_bytes="0")
 
 
 def live(data: Path, seed: int, kills: int, toll: Toll) -> None:
     """So many kills on one data directory, and more until every phase was hit as often as its share."""
-    server = start_server(data, **SETTINGS)
+    server = start(data)
     lifetime = Lifetime(server, make_user(server, "ada"), seed, toll)
     goal = {phase: toll.hits[phase] + kills // len(PHASES) for phase in PHASES}
     try:
@@ -93,9 +94,7 @@ def live(data: Path, seed: int, kills: int, toll: Toll) -> None:
     assert not [phase for phase in PHASES if toll.hits[phase] < goal[phase]], toll
 
 
-def test_a_killed_server_loses_nothing_and_the_push_goes_on(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_killed_server_loses_nothing_and_the_push_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     toll = Toll()
     live(tmp_path / "data", seed=1, kills=20, toll=toll)
     with capsys.disabled():

@@ -2,7 +2,7 @@
 
 import http.client
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -91,11 +91,11 @@ def test_a_gigabyte_goes_in_and_out_in_constant_memory(
     roomy: RunningServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     token = warm(roomy, tmp_path)
-    growth = {}
+    growth: dict[str, int] = {}
     pushing = Growth(roomy)
     push(roomy, token, make_folder(tmp_path, "gigabyte", GIB), tmp_path / "cache")
     growth["push"] = pushing.bytes
-    reads = {
+    reads: dict[str, Callable[[], int]] = {
         "file": lambda: read_all(roomy, token, "gigabyte", GIB),
         "range": lambda: read_all(roomy, token, "gigabyte", GIB, start=1),
         "tar": lambda: read_archive(roomy, token, "gigabyte", GIB),

@@ -1,5 +1,7 @@
 """People: making, listing and disabling users, and the first of them."""
 
+from datetime import datetime
+
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
@@ -29,9 +31,10 @@ def get_user(session: Session, username: str) -> User:
 
 
 def create_user(session: Session, actor: Actor, username: OrgSlug, email_address: str | None) -> tuple[User, NewToken]:
-    """Make a user, the organisation of his name, and his first token. Raises `AlreadyExists`."""
+    """Make a user, the organisation of his name, and his first token, which lives no longer than the one that makes
+    it. Raises `AlreadyExists`."""
     allow_administering(actor)
-    user, token = _add_user(session, username, email_address)
+    user, token = _add_user(session, username, email_address, expires_at=actor.expires_at)
     record(session, actor, "user.create", username)
     return user, token
 
@@ -47,7 +50,12 @@ def create_first_admin(session: Session, secret: str | None) -> NewToken | None:
 
 
 def _add_user(
-    session: Session, username: str, email_address: str | None, *, secret: str | None = None
+    session: Session,
+    username: str,
+    email_address: str | None,
+    *,
+    secret: str | None = None,
+    expires_at: datetime | None = None,
 ) -> tuple[User, NewToken]:
     if find_user(session, username) is not None:
         raise AlreadyExists(f"The user name '{username}' is taken.")
@@ -55,7 +63,7 @@ def _add_user(
     session.add(user)
     session.flush()
     add_org(session, slug=username, name=username, owner=user)
-    return user, tokens.issue(session, user, name="first token", secret=secret)
+    return user, tokens.issue(session, user, name="first token", secret=secret, expires_at=expires_at)
 
 
 def list_users(session: Session, actor: Actor, *, limit: int, after_id: int | None) -> list[User]:
@@ -84,10 +92,10 @@ def set_user(session: Session, actor: Actor, username: str, *, disabled: bool | 
 
 
 def create_token_for(session: Session, actor: Actor, username: str) -> NewToken:
-    """A new token for a user who lost his. For instance admins."""
+    """A new token for a user who lost his; it lives no longer than the one that makes it. For instance admins."""
     allow_administering(actor)
     user = get_user(session, username)
-    made = tokens.issue(session, user, name=f"made by {actor.name}")
+    made = tokens.issue(session, user, name=f"made by {actor.name}", expires_at=actor.expires_at)
     record(session, actor, "token.create", f"{username}/{made.token.uuid}", name=made.token.name)
     return made
 

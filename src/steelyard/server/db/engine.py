@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlite3 import Connection as SQLiteConnection
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, NotSupportedError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -23,6 +23,7 @@ from steelyard.server.errors import DatabaseFailed, DatabaseTimeout, RegistryErr
 T = TypeVar("T")
 _BATCH = 500
 _WRITES = "steelyard_writes"
+_BROKEN = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_READONLY")
 _POOL_SIZE = 48  # more than the threads that serve requests, so that none of them waits for a connection
 
 
@@ -47,9 +48,9 @@ class Database:
             yield session
 
     def check(self) -> None:
-        """Raise when the database does not answer."""
+        """Raise when the database does not answer with something that is stored in it."""
         with self.read() as session:
-            session.execute(text("SELECT 1"))
+            session.execute(text("SELECT version_num FROM alembic_version"))
 
     def close(self) -> None:
         """Let go of every connection."""
@@ -75,6 +76,7 @@ def _create_engine(url: str, timeout_seconds: float) -> Engine:
     )
     event.listen(engine, "connect", partial(_prepare_sqlite, timeout_seconds=timeout_seconds))
     event.listen(engine, "begin", _begin_sqlite)
+    event.listen(engine, "handle_error", _distrust)
     return engine
 
 
@@ -89,6 +91,14 @@ def _prepare_sqlite(connection: SQLiteConnection, _record: Any, *, timeout_secon
 def _begin_sqlite(connection: Connection) -> None:
     writes = connection.get_execution_options().get(_WRITES)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _distrust(context: ExceptionContext) -> None:
+    """A connection remembers pages that it read, and a file that is replaced by now: after such errors all are opened
+    anew, so that a mended database is served without a restart."""
+    name = getattr(context.original_exception, "sqlite_errorname", "")
+    if name.startswith(_BROKEN):
+        context.is_disconnect = True
 
 
 @contextmanager

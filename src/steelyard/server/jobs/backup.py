@@ -9,6 +9,7 @@ import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 from uuid import uuid4
 
 from sqlalchemy import delete
@@ -25,6 +26,7 @@ from steelyard.server.storage.local import LocalStore
 DATABASE_NAME = "steelyard.sqlite3"
 _PIECE_BYTES = 2**20
 _ROUNDS = 3
+_LOGS = ("-wal", "-shm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +44,8 @@ def copy_registry(database: Database, store: BlobStore, target: Path) -> Copied:
     Raises `Conflict` when the folder holds a registry, `StorageFailed` when bytes are lost at the source.
     """
     final = target / DATABASE_NAME
-    if final.exists():
-        raise Conflict(f"{target} holds a registry already. Name a new folder.")
+    if any(_with_suffix(final, suffix).exists() for suffix in ("", *_LOGS)):  # a log would be replayed into the copy
+        raise Conflict(f"{target} holds a registry already, or what is left of one. Name a new folder.")
     target.mkdir(parents=True, exist_ok=True, mode=0o700)
     kept = LocalStore(target / "store")
     copied_bytes = 0
@@ -60,6 +62,10 @@ def copy_registry(database: Database, store: BlobStore, target: Path) -> Copied:
     raise StorageFailed(f"{len(lost)} blobs cannot be copied, {lost[0]} among them. Run `steelyard admin check`.")
 
 
+def _with_suffix(database: Path, suffix: str) -> Path:
+    return database.with_name(database.name + suffix)
+
+
 def _sync(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -70,9 +76,13 @@ def _sync(folder: Path) -> None:
 
 def _copy_database(database: Database, target: Path) -> Path:
     source, draft = make_url(database.url).database, target / f"{DATABASE_NAME}.partial"
-    draft.unlink(missing_ok=True)
+    for suffix in ("", *_LOGS):
+        _with_suffix(draft, suffix).unlink(missing_ok=True)
     draft.touch(mode=0o600)
-    with closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True)) as old, closing(sqlite3.connect(draft)) as new:
+    with (
+        closing(sqlite3.connect(f"file:{quote(source or '')}?mode=ro", uri=True)) as old,
+        closing(sqlite3.connect(draft)) as new,
+    ):
         old.backup(new)
     copy = Database(f"sqlite:///{draft}")
     with copy.write() as session:  # what was on its way in is not part of a backup

@@ -37,15 +37,18 @@ class Checked:
 
 
 def check(database: Database, store: BlobStore) -> Checked:
-    """Read and hash every blob of the registry."""
+    """Read and hash every blob of the registry. The server may run meanwhile: what comes or goes is no finding."""
+    files = [name for name in store.scan() if name.kind == "blob"]
     with database.read() as session:
         rows = list(blobs.list_blobs(session))
+    wrong = [(row, finding) for row in rows for finding in _check_blob(store, row)]
+    with database.read() as session:
         known = blobs.known_keys(session)
-    findings = [finding for row in rows for finding in _check_blob(store, row)]
+    findings = [finding for row, finding in wrong if row.key in known]
     findings += [
-        Finding("unreferenced", name.name, name.size_bytes)
-        for name in store.scan()
-        if name.kind == "blob" and name.name not in known
+        Finding("unreferenced", file.name, file.size_bytes)
+        for file in files
+        if file.name not in known and _is_there(store, file.name)
     ]
     return Checked(len(rows), sum(row.size_bytes for row in rows), tuple(findings))
 
@@ -60,6 +63,13 @@ def _check_blob(store: BlobStore, row: HeldBlob) -> Iterator[Finding]:
             yield Finding("size", row.oid, blob.size_bytes)
         elif _sha256(blob) != row.oid.removeprefix("sha256:"):
             yield Finding("corrupt", row.oid, row.size_bytes)
+
+
+def _is_there(store: BlobStore, key: str) -> bool:
+    blob = store.open(key)
+    if blob is not None:
+        blob.close()
+    return blob is not None
 
 
 def _sha256(blob: StoredBlob) -> str:

@@ -73,7 +73,8 @@ def _ticket(url: str) -> str:
 
 
 def test_a_ticket_that_was_changed_is_refused(follow: Callable[..., httpx2.Response]) -> None:
-    changed = follow(lambda url: url[:-1] + ("A" if url[-1] != "A" else "B"))
+    # Not the last character: some of its bits are padding, which nobody signs.
+    changed = follow(lambda url: url[:-5] + ("A" if url[-5] != "A" else "B") + url[-4:])
     assert changed.status_code == 403
     assert changed.request.method == "HEAD" or "not valid" in changed.json()["detail"]
 

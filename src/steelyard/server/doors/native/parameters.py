@@ -73,7 +73,7 @@ def _exact_text(text: str) -> str:
     return str(SemVer.parse(text))
 
 
-def _reference_text(text: str) -> str:
+def read_reference(text: str) -> str:
     """Raises `InvalidName` for what is no version, alias or range, and not `latest`."""
     if text == "latest" or is_range(text):
         return text
@@ -95,7 +95,7 @@ def _exact_or_latest_text(text: str) -> str:
 
 
 _exact = _parsed(_exact_text, grammars.VERSION)
-_reference = _parsed(_reference_text, grammars.REFERENCE)
+_reference = _parsed(read_reference, grammars.REFERENCE)
 _exact_or_latest = _parsed(_exact_or_latest_text, grammars.VERSION_OR_LATEST)
 
 

@@ -42,8 +42,11 @@ def read_request(body: s.PublishRequest, idempotency_key: str | None) -> NewVers
 
 
 def with_parameters(call: Call, slug: OrgSlug, new: NewVersion) -> NewVersion:
-    """The same, with the parameters counted from the weights' headers: slow things come before the transaction."""
-    with call.read(LimitedAction.READ) as session:
+    """The same, with the parameters counted from the weights' headers: slow things come before the transaction.
+
+    Takes the publish from the caller's budget, so that the one who has spent it makes us read nothing.
+    """
+    with call.read(LimitedAction.PUBLISH) as session:
         org = orgs.get_org_to(session, call.actor, Action.PUBLISH, slug)
         weights = publish.list_weight_files(session, org, new.artifacts)
     return replace(new, parameters=count_parameters_of(call.registry.store, weights))

@@ -334,17 +334,17 @@ def _check_refs(refs: list[Any]) -> list[Any]:
     return refs
 
 
+_BOTH: dict[str, JsonValue] = {
+    "required": ["version", "bump"],
+    "properties": {"version": {"type": "string"}, "bump": {"type": "string"}},
+}
+_NEITHER: dict[str, JsonValue] = {"properties": {"version": {"type": "null"}, "bump": {"type": "null"}}}
+
+
 class PublishRequest(In):
     """A version to be published: `version`, or `bump` with an Idempotency-Key header, and its artifacts."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "oneOf": [
-                {"required": ["version"], "properties": {"version": {"type": "string"}, "bump": {"type": "null"}}},
-                {"required": ["bump"], "properties": {"bump": {"type": "string"}, "version": {"type": "null"}}},
-            ]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"not": {"anyOf": [_BOTH, _NEITHER]}})
     version: SemVerText | None = None
     bump: Literal["major", "minor", "patch"] | None = None
     artifacts: dict[str, OidText] = Field(

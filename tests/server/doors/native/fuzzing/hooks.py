@@ -61,8 +61,15 @@ def _put(case: Case, ground: Ground) -> None:
     if not _is_invalid(case, ParameterLocation.QUERY):
         names = (name for name in ground.query if not _is_subject(case, ParameterLocation.QUERY, name))
         case.query.update({name: ground.query[name] for name in names})
-    if ground.body is not None and not _is_invalid(case, ParameterLocation.BODY) and not _tests_body(case):
+    if not _is_invalid(case, ParameterLocation.BODY):
+        _put_body(case, ground)
+
+
+def _put_body(case: Case, ground: Ground) -> None:
+    if ground.body is not None and not _tests_body(case):
         case.body = ground.body
+    elif ground.keys and isinstance(case.body, dict):
+        case.body = {**case.body, **ground.keys}
 
 
 def _is_invalid(case: Case, location: ParameterLocation) -> bool:

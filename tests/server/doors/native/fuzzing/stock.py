@@ -21,11 +21,15 @@ MODEL = f"/org/{ORG}/models/{NAME}"
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """Real values for parts of one request; what is None or not named stays as it was generated."""
+    """Real values for parts of one request; what is None or not named stays as it was generated.
+
+    `body` takes the place of the whole body, `keys` of some of its keys.
+    """
 
     path: dict[str, Any] = field(default_factory=dict)
     query: dict[str, Any] = field(default_factory=dict)
     body: Any = None
+    keys: dict[str, Any] = field(default_factory=dict)
 
 
 class Stock:
@@ -88,8 +92,9 @@ class Stock:
         return Ground({**_STAYS, "alias": alias})
 
     def _for_publish_model(self) -> Ground:
-        body = {"version": f"3.0.{next(self._numbers)}", "artifacts": {"model.bin": oid_of(BYTES)}}
-        return Ground({"org": ORG, "name": NAME}, body=body)
+        number = f"3.0.{next(self._numbers)}-{self._unique}.x"
+        held = {"version": number, "bump": None, "artifacts": {"model.bin": oid_of(BYTES)}}
+        return Ground({"org": ORG, "name": self.unique("fuzzed")}, keys=held)
 
     def _for_compare_model_versions(self) -> Ground:
         return Ground(_STAYS, {"versions": [VERSION, "1.1.0"]})
