@@ -64,9 +64,7 @@ def _create_engine(url: str, timeout_seconds: float) -> Engine:
     if parsed.database:
         file = Path(parsed.database)
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        file.touch(
-            mode=0o600, exist_ok=True
-        )  # it holds the keys that tickets are signed with; the log beside it takes its mode
+        file.touch(mode=0o600)  # it holds the keys that tickets are signed with; the log beside it takes its mode
     engine = create_engine(
         parsed,
         pool_size=_POOL_SIZE,

@@ -5,23 +5,26 @@ import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx2
 import pytest
 
 from steelyard.server.logs import JsonFormatter, TextFormatter
 from tests.conftest import MakeRegistered
-from tests.house import RunningServer
+from tests.house import start_server
 from tests.house.people import Person, oid_of
 from tests.server.doors.native.models import ModelAt
 
 
 @contextmanager
 def written(formatter: logging.Formatter) -> Iterator[io.StringIO]:
-    """Every line that any logger writes, at every level, as this formatter has it."""
+    """Every line that any logger writes, at every level, as this formatter has it; but for the test's own client."""
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
+    handler.addFilter(lambda record: not record.name.startswith("httpx"))
     handler.setFormatter(formatter)
     root, level = logging.getLogger(), logging.getLogger().level
     root.addHandler(handler)
@@ -103,7 +106,7 @@ def test_a_request_is_one_line_that_says_who_asked_what_and_how_it_went(make_reg
     asked, refused = (line for line in lines if line["logger"] == "steelyard.access")
     assert (asked["method"], asked["path"], asked["status"]) == ("GET", "/api/v1/org/ada/models", 200)
     assert (asked["actor"], asked["address"], asked["request_id"]) == ("ada", "testclient", "request-7")
-    assert asked["route"] == "/api/v1/org/{org}/models"
+    assert asked["route"].endswith("/org/{org}/models")
     assert asked["duration_ms"] > 0
     assert asked["sent_bytes"] > 0
     assert asked["at"].endswith("Z")
@@ -119,14 +122,15 @@ def test_nobody_forges_a_line(make_registered: MakeRegistered, path: str) -> Non
     assert "\x1b" not in stream.getvalue()
 
 
-def test_the_server_itself_writes_no_secret_either(server: RunningServer) -> None:
+def test_the_server_itself_writes_no_secret_either(tmp_path: Path) -> None:
     """The whole of what `serve` writes, its ASGI server included."""
-    import httpx2
-
-    with httpx2.Client(base_url=server.url) as client:
-        admin = Person(client, "admin", server.token)
-        secrets = _a_life(ModelAt(admin, "admin/tiny"), admin)
-        admin.get("/user", headers={"X-Request-Id": "the-last-one"})
-    server.stop()
+    server = start_server(tmp_path / "data", part_size_bytes="65536", log_level="debug")
+    try:
+        with httpx2.Client(base_url=server.url) as client:
+            admin = Person(client, "admin", server.token)
+            secrets = _a_life(ModelAt(admin, "admin/tiny"), admin)
+            admin.get("/user", headers={"X-Request-Id": "the-last-one"})
+    finally:
+        server.stop()
     assert "the-last-one" in server.log
     assert [secret for secret in secrets if secret in server.log] == []
