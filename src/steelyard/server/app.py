@@ -18,11 +18,11 @@ from steelyard.server.core.trees import TreeCache
 from steelyard.server.db.engine import Database
 from steelyard.server.db.migrate import migrate
 from steelyard.server.doors import middleware
-from steelyard.server.doors.clients import refuse_huge_headers, refuse_outdated
+from steelyard.server.doors.clients import refuse_huge_headers, refuse_odd_hosts, refuse_outdated
 from steelyard.server.doors.native import errors as native_errors
 from steelyard.server.doors.native import routes as native
 from steelyard.server.doors.native.pages import add_pages
-from steelyard.server.errors import RegistryError
+from steelyard.server.errors import BadRequest, RegistryError
 from steelyard.server.jobs.proving import Prover
 from steelyard.server.jobs.worker import Worker
 from steelyard.server.settings import Settings
@@ -103,6 +103,7 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
         middleware.RequestMiddleware,
         settings=settings,
         refuse=_refusals(settings),
+        cut_short=native_errors.answer(BadRequest("The body ended before it was complete. Nothing was changed.")),
         last_resort=native_errors.internal,
     )
 
@@ -111,6 +112,7 @@ def _refusals(settings: Settings) -> Callable[[Scope, Headers], ASGIApp | None]:
     def refuse(scope: Scope, headers: Headers) -> ASGIApp | None:
         try:
             refuse_huge_headers(headers)
+            refuse_odd_hosts(headers)
             refuse_outdated(settings.min_client, scope["path"], headers)
         except RegistryError as error:
             return native_errors.answer(error)

@@ -41,8 +41,10 @@ class RequestNotes:
 class RequestMiddleware:
     """Gives each request an id and an address, routes on its raw path, logs a line, answers what nobody caught."""
 
-    def __init__(self, app: ASGIApp, *, settings: Settings, refuse: Refusal, last_resort: LastResort) -> None:
-        self._app, self._refuse, self._last_resort = app, refuse, last_resort
+    def __init__(
+        self, app: ASGIApp, *, settings: Settings, refuse: Refusal, cut_short: ASGIApp, last_resort: LastResort
+    ) -> None:
+        self._app, self._refuse, self._cut_short, self._last_resort = app, refuse, cut_short, last_resort
         self._trusted = settings.trusted_proxies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -57,7 +59,9 @@ class RequestMiddleware:
         try:
             await (self._refuse(scope, headers) or self._app)(scope, receive, noting)
         except ClientDisconnect:
-            notes.status = notes.status or 499
+            if not notes.status:  # who only stopped sending in the middle may listen still
+                await self._cut_short(scope, receive, noting)
+                notes.status = 499
         except Exception:
             log.exception("request %s failed", notes.request_id)
             if notes.status:

@@ -22,7 +22,7 @@ async def receive(pieces: AsyncIterator[bytes], size_bytes: int, sinks: Sequence
     gathered = received = 0
     flight: asyncio.Future[list[None]] | None = None
     try:
-        async for piece in _impatient(pieces):
+        async for piece in impatient(pieces):
             received += len(piece)
             if received > size_bytes:
                 raise _wrong_length(f"more than the announced {size_bytes}")
@@ -39,7 +39,7 @@ async def receive(pieces: AsyncIterator[bytes], size_bytes: int, sinks: Sequence
         raise _wrong_length(f"{received} of the announced {size_bytes}")
 
 
-async def _impatient(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def impatient(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """The same pieces; raises `BadRequest` when the sender is silent too long, so that nobody holds an upload open."""
     while True:
         try:

@@ -66,6 +66,18 @@ class ModelAt:
         assert self.patch("/visibility", {"is_public": True}).status_code == 200
 
 
+def pages(person: Person, path: str, key: str, limit: int) -> list[list[Any]]:
+    """All the pages of a list that goes on by a cursor."""
+    found: list[list[Any]] = []
+    cursor = None
+    while not found or cursor:
+        query = {"limit": str(limit), **({"cursor": cursor} if cursor else {})}
+        answered = person.get(path, params=query).json()
+        found.append(answered[key])
+        cursor = answered["next_cursor"]
+    return found
+
+
 def refusal(response: httpx2.Response) -> tuple[int, str]:
     """Status and type of an error whose body is whole and right (contract section 3)."""
     body = response.json()

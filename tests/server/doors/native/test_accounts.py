@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.house import Person, Registered
-from tests.server.doors.native.models import ModelAt, faults, refusal
+from tests.server.doors.native.models import ModelAt, faults, pages, refusal
 
 
 def _in(**span: float) -> str:
@@ -79,11 +79,7 @@ def test_a_refused_user_leaves_nothing(registry: Registered) -> None:
 
 
 def test_users_are_listed_page_by_page(registry: Registered, ada: Person, bob: Person) -> None:
-    seen, cursor = [], None
-    while not seen or cursor:
-        page = registry.admin.get("/users", params={"limit": 2, **({"cursor": cursor} if cursor else {})}).json()
-        seen += [user["username"] for user in page["users"]]
-        cursor = page["next_cursor"]
+    seen = [user["username"] for page in pages(registry.admin, "/users", "users", 2) for user in page]
     assert seen == [user["username"] for user in registry.admin.get("/users?limit=200").json()["users"]]
     assert {"admin", ada.name, bob.name} <= set(seen)
 
@@ -200,7 +196,9 @@ def test_a_token_ends_when_it_says(ada: Person) -> None:
     time.sleep(0.3)
     assert refusal(brief.get("/user")) == (401, "authentication_error")
     assert list(faults(ada.post("/user/api-keys", {"name": "x", "expires_at": _in(seconds=-1)}))) == ["body.expires_at"]
-    assert list(faults(ada.post("/user/api-keys", {"name": "x", "expires_at": "2099-01-01T00:00:00"}))) == ["body.expires_at"]
+    assert list(faults(ada.post("/user/api-keys", {"name": "x", "expires_at": "2099-01-01T00:00:00"}))) == [
+        "body.expires_at"
+    ]
 
 
 WIDER: list[tuple[dict[str, Any], dict[str, Any]]] = [

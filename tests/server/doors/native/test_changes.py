@@ -1,11 +1,11 @@
-"""What may move about a published version: aliases, metrics, yank; and how versions and models end (contract section 4)."""
+"""What moves about a published version (aliases, metrics, yank), and how versions and models end (section 4)."""
 
 from typing import Any
 
 import pytest
 
 from tests.house import Person, Registered
-from tests.server.doors.native.models import ModelAt, faults, refusal
+from tests.server.doors.native.models import ModelAt, faults, pages, refusal
 
 
 @pytest.fixture
@@ -72,12 +72,8 @@ def test_the_history_says_who_when_from_where_and_to_where(team: tuple[ModelAt, 
 def test_aliases_are_listed_by_name_page_by_page(tiny: ModelAt) -> None:
     names = ["Zeta", "a", "b.1", "b_2", "c-3", "prod"]
     tiny.publish("1.0.0", aliases=names)
-    pages, cursor = [], None
-    while not pages or cursor:
-        answered = tiny.get("/aliases", params={"limit": 4, **({"cursor": cursor} if cursor else {})}).json()
-        pages.append([item["alias"] for item in answered["aliases"]])
-        cursor = answered["next_cursor"]
-    assert pages == [sorted(names)[:4], sorted(names)[4:]]
+    listed = [[item["alias"] for item in page] for page in pages(tiny.person, f"{tiny.path}/aliases", "aliases", 4)]
+    assert listed == [sorted(names)[:4], sorted(names)[4:]]
     assert tiny.get("/aliases").json()["next_cursor"] is None
 
 

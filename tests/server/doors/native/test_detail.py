@@ -5,6 +5,7 @@ import json
 import re
 import struct
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -40,11 +41,12 @@ def test_moments_are_utc_with_a_z(tiny: ModelAt) -> None:
 
 
 def test_what_was_said_is_shown_as_it_was_said(tiny: ModelAt) -> None:
-    said = {
+    said: dict[str, Any] = {
         "framework": "jax", "summary": "Ein größerer\nSatz", "description": "# Card\r\n😀", "task": "asr",
         "architecture": "whisper", "tags": ["b", "a", "b"], "license": "mit", "pretty_name": "Tiny™",
         "language": ["de", "en"], "task_categories": ["x"], "size_category": "odd", "base_model": "openai/whisper",
-        "dataset_refs": ["wiki", {"name": "c4", "split": None}], "metrics": {"wer": 0.125, "steps": 10**15, "note": "ok"},
+        "dataset_refs": ["wiki", {"name": "c4", "split": None}],
+        "metrics": {"wer": 0.125, "steps": 10**15, "note": "ok"},
     }  # fmt: skip
     tiny.publish("1.0.0", **said)
     shown = tiny.get().json()

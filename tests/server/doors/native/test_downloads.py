@@ -48,7 +48,10 @@ def test_every_download_of_a_version_has_the_same_bytes(tiny: ModelAt, ada: Pers
     assert first.headers["etag"] == second.headers["etag"]
     assert int(first.headers["content-length"]) == len(first.content)
     head = ada.client.head(_url(tiny))
-    assert (head.headers["content-length"], head.headers["etag"]) == (first.headers["content-length"], first.headers["etag"])
+    assert (head.headers["content-length"], head.headers["etag"]) == (
+        first.headers["content-length"],
+        first.headers["etag"],
+    )
 
 
 def test_a_broken_download_goes_on_by_range_also_with_a_new_link(tiny: ModelAt, ada: Person) -> None:
@@ -74,7 +77,11 @@ def test_how_a_download_stands_is_told_to_whoever_began_it(tiny: ModelAt, ada: P
     stands = ada.get(path).json()
     assert (stands["download_id"], stands["status"], stands["error"]) == (begun["download_id"], "ready", None)
     assert ada.client.get(stands["url"]).status_code == 200
-    for refused in (bob.get(path), ada.get(f"/org/{ada.name}/downloads/models/{uuid4()}"), bob.get(path.replace(ada.name, bob.name))):
+    for refused in (
+        bob.get(path),
+        ada.get(f"/org/{ada.name}/downloads/models/{uuid4()}"),
+        bob.get(path.replace(ada.name, bob.name)),
+    ):
         assert refusal(refused) == (404, "not_found_error")
 
 
@@ -115,7 +122,8 @@ def test_activity_shows_each_download_of_a_whole_version_newest_first(tiny: Mode
     assert [item["model_version"] for item in page["items"]] == ["2.0.0", "2.0.0", "1.0.0"]
     item = page["items"][0]
     assert set(item) == {
-        "id", "model_name", "model_version", "format", "status", "created_at", "completed_at", "file_size_bytes", "user_id",
+        "id", "model_name", "model_version", "format", "status", "created_at", "completed_at", "file_size_bytes",
+        "user_id",
     }  # fmt: skip
     assert (item["model_name"], item["format"], item["user_id"]) == (tiny.ref, "tar", ada.get("/user").json()["id"])
     assert item["file_size_bytes"] == sum(map(len, FILES.values()))
@@ -131,7 +139,7 @@ def test_activity_is_filtered_and_paged(tiny: ModelAt, ada: Person, bob: Person)
     path, bob_id = f"/org/{ada.name}/models/activity", bob.get("/user").json()["id"]
 
     def names(**query: object) -> list[str]:
-        return [item["model_name"].partition("/")[2] for item in ada.get(path, params=query).json()["items"]]  # type: ignore[arg-type]
+        return [item["model_name"].partition("/")[2] for item in ada.get(path, params=query).json()["items"]]
 
     assert names() == ["tiny", "other", "tiny"]
     assert names(user_id=bob_id) == ["tiny"]

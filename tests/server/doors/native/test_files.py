@@ -46,7 +46,8 @@ def test_head_tells_all_that_get_does_and_sends_nothing(shelf: ModelAt) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "start", "end"), [("0-0", 0, 1), ("100-199", 100, 200), ("10000-", 10_000, 10_240), ("-5", 10_235, 10_240), ("0-99999", 0, 10_240)]
+    ("asked", "start", "end"),
+    [("0-0", 0, 1), ("100-199", 100, 200), ("10000-", 10_000, 10_240), ("-5", 10_235, 10_240), ("0-99999", 0, 10_240)],
 )
 def test_a_range(shelf: ModelAt, asked: str, start: int, end: int) -> None:
     part = shelf.get("/1.0.0/files/sub/weights.bin", headers={"Range": f"bytes={asked}"})
@@ -65,7 +66,9 @@ def test_several_ranges_come_in_one_answer(shelf: ModelAt) -> None:
     assert int(parts.headers["content-length"]) == len(parts.content)
 
 
-@pytest.mark.parametrize("asked", ["10240-", "20000-30000", "-0", "5-6,0-1", ",".join(f"{n}-{n}" for n in range(0, 34, 2))])
+@pytest.mark.parametrize(
+    "asked", ["10240-", "20000-30000", "-0", "5-6,0-1", ",".join(f"{n}-{n}" for n in range(0, 34, 2))]
+)
 def test_what_cannot_be_satisfied_is_416_with_the_size(shelf: ModelAt, asked: str) -> None:
     refused = shelf.get("/1.0.0/files/sub/weights.bin", headers={"Range": f"bytes={asked}"})
     assert refusal(refused) == (416, "invalid_request_error")
@@ -103,7 +106,14 @@ def test_if_range_sends_the_whole_of_what_changed(shelf: ModelAt) -> None:
 
 
 def test_an_exact_version_is_cached_for_ever_and_what_may_move_is_not(shelf: ModelAt) -> None:
-    expected = {"1.0.0": LASTING, "prod": FLEETING, "latest": FLEETING, "%5E1": FLEETING, "1.x": FLEETING, "1.0": FLEETING}
+    expected = {
+        "1.0.0": LASTING,
+        "prod": FLEETING,
+        "latest": FLEETING,
+        "%5E1": FLEETING,
+        "1.x": FLEETING,
+        "1.0": FLEETING,
+    }
     for reference, caching in expected.items():
         for response in (shelf.get(f"/{reference}/files/empty"), shelf.head(f"/{reference}/files/sub/weights.bin")):
             assert (response.headers["cache-control"], response.headers["vary"]) == (caching, "Authorization")

@@ -5,6 +5,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import httpx2
 import pytest
@@ -76,16 +77,23 @@ def test_wrong_tokens_are_limited_by_address_and_never_lock_out_right_ones(make_
 
 
 def test_no_refusal_ever_speaks_of_credit(make_registered: MakeRegistered) -> None:
-    registered = make_registered(**{f"limit_{action}": "1/minute" for action in (*ACTIONS, "sign_in_failures")} | {"limit_accounts": "3/minute"})
+    registered = make_registered(
+        **{f"limit_{action}": "1/minute" for action in (*ACTIONS, "sign_in_failures")} | {"limit_accounts": "3/minute"}
+    )
     ada = registered.user("ada")
-    calls = [
-        lambda: ada.get("/user"), lambda: ada.get("/org/ada/models"), lambda: ada.put("/org/ada/models/x/1.0.0/metrics", {}),
-        lambda: ada.post("/org/ada/models/x/1.0.0/download"), lambda: ada.get("/org/ada/models/x/1.0.0/files/a"),
-        lambda: ada.post("/user/api-keys", {"name": "x"}),
-        lambda: registered.client.get("/api/v1/user", headers={"X-API-Key": "wrong"}),
-    ]  # fmt: skip
-    for call in calls:
-        refused = [call() for _ in range(4)][-1]
+    calls: list[tuple[str, str, Any]] = [
+        ("GET", "/user", None),
+        ("GET", "/org/ada/models", None),
+        ("PUT", "/org/ada/models/x/1.0.0/metrics", {}),
+        ("POST", "/org/ada/models/x/1.0.0/download", None),
+        ("GET", "/org/ada/models/x/1.0.0/files/a", None),
+        ("POST", "/user/api-keys", {"name": "x"}),
+        ("GET", "/wrong", None),
+    ]
+    for method, path, body in calls:
+        headers = {"Authorization": "Bearer wrong"} if path == "/wrong" else {}
+        path = path.replace("wrong", "user")
+        refused = [ada.request(method, path, json=body, headers=headers) for _ in range(4)][-1]
         assert refused.status_code == 429
         assert "credit" not in json.dumps([refused.json(), *refused.headers.items()]).lower()
 
@@ -133,8 +141,8 @@ def test_probes_and_config_are_for_outdated_clients_too(modern: Registered, path
 
 @pytest.mark.parametrize(
     "agent",
-    ["steelyard/0.5.0", "steelyard/0.10.0", "steelyard/1.0.0+x", "curl/7.0", "python-requests/0.1.0", "", "Mozilla/5.0 steelyard/0.1.0",
-     "steelyard", "steelyard/unknown", "steelyard-exporter/0.1.0"],
+    ["steelyard/0.5.0", "steelyard/0.10.0", "steelyard/1.0.0+x", "curl/7.0", "python-requests/0.1.0", "",
+     "Mozilla/5.0 steelyard/0.1.0", "steelyard", "steelyard/unknown", "steelyard-exporter/0.1.0"],
 )  # fmt: skip
 def test_newer_ones_and_other_programs_are_served(modern: Registered, agent: str) -> None:
     assert modern.admin.get("/user", headers={"User-Agent": agent}).status_code == 200

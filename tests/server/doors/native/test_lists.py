@@ -1,4 +1,4 @@
-"""Lists of models, what they can be filtered by, and how they are sorted and paged (contract section 4, rows 1 and 2)."""
+"""Lists of models: what they are filtered by, and how they are sorted and paged (contract section 4, rows 1 and 2)."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -14,7 +14,7 @@ import pytest
 
 from steelyard.server.logs import JsonFormatter, TextFormatter
 from tests.conftest import MakeRegistered
-from tests.house import start_server
+from tests.house import Registered, start_server
 from tests.house.people import Person, oid_of
 from tests.server.doors.native.models import ModelAt
 
@@ -67,7 +67,9 @@ def _a_life(tiny: ModelAt, admin: Person) -> list[str]:
 
 
 @pytest.mark.parametrize("formatter", [TextFormatter(), JsonFormatter()], ids=["text", "json"])
-def test_no_token_no_ticket_and_no_query_is_ever_logged(make_registered: MakeRegistered, formatter: logging.Formatter) -> None:
+def test_no_token_no_ticket_and_no_query_is_ever_logged(
+    make_registered: MakeRegistered, formatter: logging.Formatter
+) -> None:
     registered = make_registered(part_size_bytes=64 * 1024)
     tiny = ModelAt(registered.user("ada"), "ada/tiny")
     with written(formatter) as stream:
@@ -78,11 +80,7 @@ def test_no_token_no_ticket_and_no_query_is_ever_logged(make_registered: MakeReg
     assert "ticket=" not in text
 
 
-def test_a_fault_of_ours_is_logged_without_secrets_too(
-    make_registered: MakeRegistered, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    registered = make_registered()
-    tiny = ModelAt(registered.user("ada"), "ada/tiny")
+def test_a_fault_of_ours_is_logged_without_secrets_too(tiny: ModelAt, monkeypatch: pytest.MonkeyPatch) -> None:
     tiny.publish("1.0.0")
     url = tiny.post("/1.0.0/download").json()["url"]
 
@@ -91,21 +89,19 @@ def test_a_fault_of_ours_is_logged_without_secrets_too(
 
     monkeypatch.setattr("steelyard.server.core.reading.plan_version", fail)
     with written(TextFormatter()) as stream:
-        assert registered.client.get(url, headers={"Authorization": "Bearer secret-token"}).status_code == 500
+        assert tiny.person.client.get(url, headers={"Authorization": "Bearer secret-token"}).status_code == 500
     assert "RuntimeError: broken" in stream.getvalue()
     assert [secret for secret in [*_secrets_of(url), "secret-token"] if secret in stream.getvalue()] == []
 
 
-def test_a_request_is_one_line_that_says_who_asked_what_and_how_it_went(make_registered: MakeRegistered) -> None:
-    registered = make_registered()
-    ada = registered.user("ada")
+def test_a_request_is_one_line_that_says_who_asked_what_and_how_it_went(registry: Registered, ada: Person) -> None:
     with written(JsonFormatter()) as stream:
-        ada.get("/org/ada/models?search=x", headers={"X-Request-Id": "request-7"})
-        registered.anonymous.get("/user")
+        ada.get(f"/org/{ada.name}/models?search=x", headers={"X-Request-Id": "request-7"})
+        registry.anonymous.get("/user")
     lines: list[dict[str, Any]] = [json.loads(line) for line in stream.getvalue().splitlines()]
     asked, refused = (line for line in lines if line["logger"] == "steelyard.access")
-    assert (asked["method"], asked["path"], asked["status"]) == ("GET", "/api/v1/org/ada/models", 200)
-    assert (asked["actor"], asked["address"], asked["request_id"]) == ("ada", "testclient", "request-7")
+    assert (asked["method"], asked["path"], asked["status"]) == ("GET", f"/api/v1/org/{ada.name}/models", 200)
+    assert (asked["actor"], asked["address"], asked["request_id"]) == (ada.name, "testclient", "request-7")
     assert asked["route"].endswith("/org/{org}/models")
     assert asked["duration_ms"] > 0
     assert asked["sent_bytes"] > 0
@@ -114,10 +110,9 @@ def test_a_request_is_one_line_that_says_who_asked_what_and_how_it_went(make_reg
 
 
 @pytest.mark.parametrize("path", ["/a%0Ab", "/a%0d%0aINFO forged", "/%1b[31m"])
-def test_nobody_forges_a_line(make_registered: MakeRegistered, path: str) -> None:
-    registered = make_registered()
+def test_nobody_forges_a_line(registry: Registered, path: str) -> None:
     with written(TextFormatter()) as stream:
-        registered.client.get(path, headers={"X-Request-Id": "a b"})
+        registry.client.get(path, headers={"X-Request-Id": "a b"})
     assert stream.getvalue().count("\n") == 1
     assert "\x1b" not in stream.getvalue()
 

@@ -1,4 +1,4 @@
-"""Where a version came from: what a publisher may say, and what the server says itself (contract section 4, "Origin")."""
+"""Where a version came from: what a publisher says, and what the server says itself (contract section 4, "Origin")."""
 
 from typing import Any
 

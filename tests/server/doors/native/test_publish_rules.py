@@ -1,17 +1,19 @@
 """What publishing demands and promises, sentence by sentence (contract section 4, "Publish")."""
 
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from steelyard.server.jobs.proving import Prover
+from steelyard.server.core import uploads
 from tests.conftest import MakeRegistered
 from tests.house import Person, Registered
 from tests.house.people import oid_of
 from tests.server.doors.native.models import ModelAt, faults, refusal
 
+PART = 64 * 1024
 HELD = {"model.safetensors": oid_of(b"weights")}
 
 
@@ -141,8 +143,9 @@ def test_a_retry_is_safe_and_changes_nothing(tiny: ModelAt) -> None:
 @pytest.mark.parametrize(
     "changed",
     [
-        {"framework": "onnx"}, {"summary": "t"}, {"summary": None}, {"description": "d"}, {"task": "t"}, {"license": "mit"},
-        {"architecture": "a"}, {"tags": ["a", "b"]}, {"tags": []}, {"pretty_name": "p"}, {"language": ["de"]},
+        {"framework": "onnx"}, {"summary": "t"}, {"summary": None}, {"description": "d"}, {"task": "t"},
+        {"license": "mit"}, {"architecture": "a"}, {"tags": ["a", "b"]}, {"tags": []}, {"pretty_name": "p"},
+        {"language": ["de"]},
         {"task_categories": ["t"]}, {"size_category": "tiny"}, {"base_model": "b/b"}, {"dataset_refs": ["d"]},
         {"files": {"model.safetensors": b"other"}}, {"files": {"renamed.safetensors": b"weights"}},
         {"files": {"model.safetensors": b"weights", "more": b"weights"}},
@@ -309,36 +312,24 @@ def test_a_bump_without_a_good_key_is_422(fed: ModelAt, key: str | None) -> None
 def test_publishing_bytes_that_are_being_proven_is_409_and_says_when_to_come_back(
     make_registered: MakeRegistered, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    goes_on, prove = threading.Event(), Prover.prove
-
-    def wait(prover: Prover, upload: Any) -> "Future[None]":
-        proof: Future[None] = Future()
-        threading.Thread(
-            target=lambda: goes_on.wait() and prove(prover, upload).add_done_callback(lambda _: proof.set_result(None))
-        ).start()
-        return proof
-
-    monkeypatch.setattr(Prover, "prove", wait)
-    registered = make_registered(part_size_bytes=64 * 1024, prove_wait_seconds=0.05)
-    tiny = ModelAt(registered.user("ada"), "ada/tiny")
-    data = bytes(100_000)
+    goes_on, prove = threading.Event(), uploads.prove
+    monkeypatch.setattr(uploads, "prove", lambda *upload: goes_on.wait(30) and prove(*upload))
+    registered = make_registered(part_size_bytes=PART, prove_wait_seconds=0.05)
+    tiny, data = ModelAt(registered.user("ada"), "ada/tiny"), bytes(PART + 1)
     action = tiny.person.offer(tiny.ref, data).json()["objects"][0]["actions"]["upload"]
-    for number, start in (("1", 0), ("2", 65_536)):
-        registered.client.put(action["header"][number], content=data[start : start + 65_536])
+    for number, part in (("1", data[:PART]), ("2", data[PART:])):
+        registered.client.put(action["header"][number], content=part)
     accepted = registered.client.post(action["href"])
-    assert (accepted.status_code, accepted.json()["status"]) == (202, "proving")
+    pending = registered.client.get(accepted.headers["location"])
+    for answered in (accepted, pending):
+        assert (answered.status_code, answered.json()["status"]) == (202, "proving")
+        assert int(answered.headers["retry-after"]) >= 1
     body: dict[str, Any] = {"version": "1.0.0", "artifacts": {"a.bin": oid_of(data)}}
     refused = tiny.post_version(**body)
     assert refusal(refused) == (409, "conflict_error")
     assert int(refused.headers["retry-after"]) >= 1
-    pending = registered.client.get(accepted.headers["location"])
-    assert (pending.status_code, int(pending.headers["retry-after"]) >= 1) == (202, True)
     goes_on.set()
-    while registered.client.get(accepted.headers["location"]).status_code == 202:
-        pass
-    assert registered.client.get(accepted.headers["location"]).json() == {
-        "oid": oid_of(data),
-        "size": 100_000,
-        "status": "done",
-    }
+    while (proven := registered.client.get(accepted.headers["location"])).status_code == 202:
+        time.sleep(0.01)
+    assert proven.json() == {"oid": oid_of(data), "size": len(data), "status": "done"}
     assert tiny.post_version(**body).status_code == 201

@@ -44,7 +44,7 @@ def test_latest(tiny: ModelAt, published: str, latest: str) -> None:
 def test_the_order_of_publication_does_not_matter(ada: Person) -> None:
     numbers = ["0.9.0", "1.0.0-rc.1", "1.0.0", "1.0.1", "1.10.0", "2.0.0-0", "2.0.0-alpha", "2.0.0-alpha.1"]
     shuffled = random.Random(8950)
-    for attempt in range(4):
+    for attempt in range(2):
         tiny = ModelAt(ada, f"{ada.name}/tiny{attempt}")
         tiny.publish(*shuffled.sample(numbers, len(numbers)))
         assert tiny.get("/versions").json()["versions"] == [
@@ -214,10 +214,10 @@ _model_numbers = itertools.count()
 
 
 @given(numbers=st.lists(_versions, min_size=1, max_size=6, unique=True))
-@hypothesis_settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_list_has_the_order_of_semver(ada: Person, numbers: list[str]) -> None:
     tiny = ModelAt(ada, f"{ada.name}/tiny{next(_model_numbers)}")
     tiny.publish(*numbers)
-    last_first = sorted(reversed(numbers), key=_key, reverse=True)
-    assert tiny.get("/versions").json()["versions"] == last_first
-    assert tiny.latest() == last_first[0]
+    ordered = sorted(enumerate(numbers), key=lambda numbered: (_key(numbered[1]), numbered[0]), reverse=True)
+    assert tiny.get("/versions").json()["versions"] == [number for _, number in ordered]
+    assert tiny.latest() == ordered[0][1]

@@ -91,7 +91,12 @@ def test_a_client_that_knows_only_basic_gets_one_link_whatever_the_size(tiny: Mo
 
 def test_what_git_lfs_adds_is_left_alone(tiny: ModelAt) -> None:
     item = ("0" * 64, 5)
-    assert _batch(tiny, item, ref={"name": "refs/heads/main"}, hash_algo="sha256", transfers=["lfs-standalone-file", "ssh"]).status_code == 200
+    assert (
+        _batch(
+            tiny, item, ref={"name": "refs/heads/main"}, hash_algo="sha256", transfers=["lfs-standalone-file", "ssh"]
+        ).status_code
+        == 200
+    )
     assert _batch(tiny, item).json()["transfer"] == "basic"
 
 
@@ -222,7 +227,9 @@ def test_asking_again_goes_on_from_the_parts_that_arrived_also_from_another_clie
     data = some_bytes(3 * PART)
     first = _multipart(tiny, data)
     _send_part(tiny, first, data, 2)
-    other = Person(tiny.person.client, "another process", tiny.person.post("/user/api-keys", {"name": "x"}).json()["key"])
+    other = Person(
+        tiny.person.client, "another process", tiny.person.post("/user/api-keys", {"name": "x"}).json()["key"]
+    )
     second = _multipart(tiny.seen_by(other), data)
     assert second["parts_done"] == [2]
     assert _path(second) == _path(first), "the same session"

@@ -1,0 +1,144 @@
+"""`steelyard admin …` on a real data directory, some of it while the server is at work."""
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from steelyard.cli import main
+from tests.house import RunningServer, start_server
+from tests.house.people import API, Person, oid_of
+from tests.reliability.pushing import PART_BYTES, Pusher, Release, make_release, make_user, new_person, open_client
+from tests.reliability.soundness import assert_sound, is_visible, list_references
+
+
+def admin(data: Path, *arguments: str, code: int = 0) -> Any:
+    """Run the command in this process; answers the JSON that it printed, or what it said instead."""
+    ended = CliRunner().invoke(main, ["admin", "--data", str(data), *arguments, "--json"])
+    assert ended.exit_code == code, ended.output
+    return json.loads(ended.stdout) if ended.stdout else ended.stderr
+
+
+def start_admin(data: Path, *arguments: str) -> "subprocess.Popen[str]":
+    """Run the command in a process of its own."""
+    command = [sys.executable, "-m", "steelyard", "admin", "--data", str(data), *arguments, "--json"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=data.parent)
+
+
+@contextmanager
+def pushing_all_the_while(server: RunningServer, token: str, done: list[Release]) -> Iterator[None]:
+    """Somebody pushes one release after the other; `done` are those that were acknowledged."""
+    stopping = threading.Event()
+
+    def run() -> None:
+        number = 0
+        while not stopping.is_set():
+            release = make_release(Random(number), "ada/busy", f"1.{number}.0")
+            Pusher(server.url, token).push(release)
+            done.append(release)
+            number += 1
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        thread.join()
+
+
+def test_a_backup_taken_during_pushes_restores_to_a_registry_that_holds_all_it_shows(tmp_path: Path) -> None:
+    server = start_server(tmp_path / "data", part_size_bytes=str(PART_BYTES), free_disk_floor_bytes="0")
+    token = make_user(server, "ada")
+    done: list[Release] = []
+    with pushing_all_the_while(server, token, done):
+        while len(done) < 3:
+            threading.Event().wait(0.05)
+        before = list(done)
+        taken, _ = start_admin(server.data, "backup", str(tmp_path / "backup")).communicate(timeout=60)
+    server.stop()
+    assert len(done) > len(before)
+    assert json.loads(taken)["blobs"] >= 4 * len(before)
+    admin(tmp_path / "restored", "restore", str(tmp_path / "backup"))
+    assert admin(tmp_path / "restored", "check")["findings"] == []
+    assert "holds a registry already" in admin(tmp_path / "restored", "restore", str(tmp_path / "backup"), code=1)
+    restored = start_server(tmp_path / "restored", part_size_bytes=str(PART_BYTES), free_disk_floor_bytes="0")
+    try:
+        _compare(restored, token, before, done)
+    finally:
+        restored.stop()
+
+
+def _compare(server: RunningServer, token: str, before: list[Release], pushed: list[Release]) -> None:
+    """All from before the backup is there; of the rest, each version is there whole or not at all; all can go on."""
+    found = assert_sound(server, token, "ada")
+    with open_client(server.url, token) as client:
+        assert all(is_visible(client, release) for release in before)
+        assert sum(is_visible(client, release) for release in pushed) == found.versions
+        assert len(list_references(client, "ada")) == found.versions
+    last = make_release(Random(10_000), "ada/busy", "9.0.0")
+    assert Pusher(server.url, token).push(last) == 201
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data directory of a stopped server: one version published, one deleted, one upload unfinished."""
+    data = tmp_path_factory.mktemp("stopped") / "data"
+    server = start_server(data, part_size_bytes=str(PART_BYTES), free_disk_floor_bytes="0")
+    with new_person(server, "ada") as ada:
+        assert ada.publish("ada/tiny:1.0.0", {"kept.bin": b"kept"}).status_code == 201
+        assert ada.publish("ada/tiny:2.0.0", {"kept.bin": b"kept", "gone.bin": b"gone"}).status_code == 201
+        assert ada.delete("/org/ada/models/tiny/2.0.0").status_code == 204
+        links = ada.offer("ada/tiny", bytes(3 * PART_BYTES)).json()["objects"][0]["actions"]["upload"]["header"]
+        assert ada.client.put(links["1"], content=bytes(PART_BYTES)).status_code == 200
+    server.stop()
+    return data
+
+
+def test_a_token_is_made_offline_for_whoever_lost_his(stopped: Path) -> None:
+    made = admin(stopped, "token", "ada")
+    assert made["username"] == "ada"
+    assert "no user" in admin(stopped, "token", "nobody", code=1)
+    server = start_server(stopped)
+    with open_client(server.url) as client:
+        assert Person(client, "ada", made["key"]).get("/org/ada/models/tiny").json()["version"] == "1.0.0"
+        assert client.get(f"{API}/user").status_code == 401
+    server.stop()
+
+
+def test_a_dry_run_says_what_the_run_then_does(stopped: Path) -> None:
+    assert admin(stopped, "gc")["blobs"] == []  # it was deleted just now: the grace has not passed
+    said = admin(stopped, "gc", "--dry-run", "--grace-seconds", "0")
+    assert [blob["name"] for blob in said["blobs"]] == [oid_of(b"gone")]
+    assert said["freed_bytes"] == 4
+    assert admin(stopped, "gc", "--dry-run", "--grace-seconds", "0") == said  # and it did nothing
+    assert admin(stopped, "gc", "--grace-seconds", "0") == {**said, "dry_run": False}
+    assert admin(stopped, "gc", "--grace-seconds", "0")["blobs"] == []
+    assert admin(stopped, "check")["findings"] == []
+
+
+def test_a_check_of_lost_bytes_ends_with_1_and_names_them(stopped: Path, tmp_path: Path) -> None:
+    admin(tmp_path / "data", "restore", str(_backup(stopped, tmp_path)))
+    next((tmp_path / "data/store").rglob(f"{oid_of(b'kept').removeprefix('sha256:')}.*")).unlink()
+    found = admin(tmp_path / "data", "check", code=1)
+    assert found["findings"] == [{"kind": "missing", "name": oid_of(b"kept"), "size": 4}]
+    assert found["sound"] is False
+
+
+def _backup(data: Path, folder: Path) -> Path:
+    admin(data, "backup", str(folder / "backup"))
+    return folder / "backup"
+
+
+def test_a_folder_without_a_registry_is_named(tmp_path: Path) -> None:
+    assert "There is no registry" in admin(tmp_path / "nothing", "check", code=1)
+    (tmp_path / "nothing").mkdir()
+    assert "no whole backup" in admin(tmp_path / "new", "restore", str(tmp_path / "nothing"), code=1)

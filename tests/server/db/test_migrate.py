@@ -1,0 +1,67 @@
+"""Migrations: up, down and up again, agreeing with the code, and made once however many begin at the same moment."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from sqlalchemy import inspect
+
+from steelyard.server.db.engine import Database
+from steelyard.server.db.migrate import differences, downgrade, migrate
+from steelyard.server.db.tables import Table
+from tests.house import start_server
+from tests.house.people import API
+from tests.reliability.pushing import open_client
+from tests.server.db.starting import start_all
+
+
+def test_code_and_database_agree_after_up_down_and_up_again(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/steelyard.sqlite3")
+    migrate(database)
+    assert differences(database) == []
+    downgrade(database, "base")
+    assert inspect(database.engine).get_table_names() == ["alembic_version"]
+    migrate(database)
+    assert differences(database) == []
+    assert set(inspect(database.engine).get_table_names()) == {"alembic_version", *Table.metadata.tables}
+    database.close()
+
+
+def test_to_migrate_again_changes_nothing(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/steelyard.sqlite3")
+    migrate(database)
+    with closing(sqlite3.connect(tmp_path / "steelyard.sqlite3")) as other:
+        before = other.execute("PRAGMA schema_version").fetchone()
+        migrate(database)
+        assert other.execute("PRAGMA schema_version").fetchone() == before
+    database.close()
+
+
+def test_a_difference_is_seen(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/steelyard.sqlite3")
+    migrate(database)
+    with closing(sqlite3.connect(tmp_path / "steelyard.sqlite3")) as other:
+        other.execute("DROP INDEX ix_versions_order")
+    assert len(differences(database)) == 1
+    database.close()
+
+
+def test_of_processes_that_start_together_on_nothing_one_makes_the_admin_and_all_come_up(tmp_path: Path) -> None:
+    said = start_all([tmp_path / f"data{number}" for number in range(8)], processes=4)
+    assert [sorted(row) for row in said] == [["first", "later", "later", "later"]] * 8
+    for number in range(8):
+        with closing(sqlite3.connect(tmp_path / f"data{number}/steelyard.sqlite3")) as database:
+            for table in ("users", "orgs", "tokens", "signing_keys"):
+                assert database.execute(f"SELECT count(*) FROM {table}").fetchone() == (1,), table
+
+
+def test_two_servers_on_one_data_directory_know_the_same_people(tmp_path: Path) -> None:
+    first = start_server(tmp_path / "data")
+    second = start_server(tmp_path / "data")
+    try:
+        for server in (first, second):
+            with open_client(server.url, server.token) as client:
+                assert client.get(f"{API}/user").json()["username"] == "admin"
+    finally:
+        first.stop()
+        second.stop()

@@ -1,0 +1,138 @@
+"""How much the database does for a request: the same with ten models as with ten thousand, and always by an index."""
+
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from steelyard.server.context import Registry
+from tests.house import Person
+from tests.house.people import oid_of
+from tests.house.registries import open_registered
+from tests.server.db.crowd import fill
+
+READS = {
+    "latest": "/org/ada/models/crowd-7",
+    "latest, by another case": "/org/ada/models/CROWD-7",
+    "exact": "/org/ada/models/crowd-7/1.3.0",
+    "range": "/org/ada/models/crowd-7/%5E1.2",
+    "versions": "/org/ada/models/crowd-7/versions",
+    "file": "/org/ada/models/held/1.0.0/files/model.bin",
+    "file by range": "/org/ada/models/held/%5E1/files/model.bin",
+    "list": "/org/ada/models?limit=5",
+    "list by name": "/org/ada/models?name=crowd-7",
+    "list by facet": "/org/ada/models?framework=pytorch",
+    "facets": "/org/ada/models/facets?name=crowd-7",
+}
+UNBOUNDED = {"list", "list by facet", "facets"}
+"""They count all of an organisation's models, and sort a page out of them: the work grows with the organisation."""
+
+
+@dataclass
+class Watched:
+    """A registry with many rows or few, and what its database is asked."""
+
+    ada: Person
+    registry: Registry
+    statements: list[tuple[str, Any]] = field(default_factory=list)
+
+    @contextmanager
+    def watching(self) -> Iterator[list[tuple[str, Any]]]:
+        """What is asked inside."""
+        self.statements.clear()
+        yield self.statements
+
+    def asked_for(self, path: str) -> list[str]:
+        """The statements of one request that finds the server warm."""
+        assert self.ada.get(path).status_code == 200, path
+        with self.watching() as statements:
+            assert self.ada.get(path).status_code == 200
+            return [statement for statement, _ in statements]
+
+    def plans_of(self, path: str) -> list[str]:
+        """The steps of the plans of one request's statements."""
+        with self.watching() as statements:
+            assert self.ada.get(path).status_code == 200
+            asked = [one for one in statements if one[0].startswith("SELECT")]
+        assert asked
+        with self.registry.database.engine.connect() as connection:
+            plans = [connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", values).all() for sql, values in asked]
+        return [step[3] for plan in plans for step in plan]
+
+
+@contextmanager
+def open_crowd(data: Path, *, models: int, versions: int) -> Iterator[Watched]:
+    with open_registered(data=data) as registered:
+        registry: Registry = registered.client.app.state.registry  # type: ignore[attr-defined]
+        ada = registered.user("ada")
+        fill(registry.database, "ada", models=models, versions=versions)
+        assert ada.publish("ada/held:1.0.0", {"model.bin": b"weights"}).status_code == 201
+        watched = Watched(ada, registry)
+
+        def note(_c: object, _cursor: object, statement: str, values: object, _x: object, _many: object) -> None:
+            if threading.current_thread().name != "worker":  # it writes counts down whenever it likes
+                watched.statements.append((statement, values))
+
+        event.listen(registry.database.engine, "before_cursor_execute", note)
+        yield watched
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    """Ten models with ten versions each."""
+    with open_crowd(tmp_path_factory.mktemp("few") / "data", models=10, versions=10) as watched:
+        yield watched
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    """Ten thousand models with ten versions each."""
+    with open_crowd(tmp_path_factory.mktemp("many") / "data", models=10_000, versions=10) as watched:
+        yield watched
+
+
+@pytest.mark.parametrize("read", READS)
+def test_ten_thousand_models_are_asked_for_as_ten_are(few: Watched, many: Watched, read: str) -> None:
+    assert len(many.asked_for(READS[read])) == len(few.asked_for(READS[read]))
+
+
+def test_get_model_latest_asks_little(many: Watched) -> None:
+    assert len(many.asked_for(READS["latest"])) <= 10
+
+
+@pytest.mark.parametrize("read", sorted(READS.keys() - UNBOUNDED))
+def test_every_statement_finds_its_rows_by_an_index(many: Watched, read: str) -> None:
+    steps = many.plans_of(READS[read])
+    assert not [step for step in steps if re.match(r"SCAN (?!CONSTANT ROW)", step)], steps
+    assert [step for step in steps if "USING" in step]
+
+
+@pytest.mark.parametrize("read", sorted(UNBOUNDED))
+def test_lists_read_one_organisation_by_index_and_no_table_whole(many: Watched, read: str) -> None:
+    steps = many.plans_of(READS[read])
+    assert not [step for step in steps if re.match(r"SCAN (?!CONSTANT ROW)", step)], steps
+
+
+def test_get_model_latest_finds_the_highest_version_by_the_order_index(many: Watched) -> None:
+    """What the row of the model points at is found by key; when it moves, the order index finds the next."""
+    with many.watching() as statements:
+        published = many.ada.post(
+            "/org/ada/models/crowd-8/versions",
+            {"version": "0.1.0", "artifacts": {"model.bin": oid_of(b"weights")}},
+        )
+        assert published.status_code == 201
+        asked = [one for one in statements if "ORDER BY versions.standing DESC" in one[0]]
+    assert asked
+    with many.registry.database.engine.connect() as connection:
+        for sql, values in asked:
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", values).all()
+            assert [step[3] for step in plan] == [
+                "SEARCH versions USING INDEX ix_versions_order (model_id=? AND standing>?)"
+            ]
+    assert many.ada.get("/org/ada/models/crowd-8").json()["version"] == "1.9.0"

@@ -1,0 +1,70 @@
+"""A backup is whole or has no name; it goes on where it was broken off, and says what it cannot copy."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from steelyard.server.db.engine import Database
+from steelyard.server.errors import Conflict, StorageFailed
+from steelyard.server.jobs.backup import DATABASE_NAME, copy_registry
+from steelyard.server.jobs.check import check
+from steelyard.server.storage.local import LocalStore
+from tests.house.people import oid_of
+from tests.server.jobs.conftest import PART_BYTES, Yard
+
+
+def test_a_backup_holds_all_that_is_published_and_nothing_that_is_on_its_way(yard: Yard, tmp_path: Path) -> None:
+    yard.ada.publish("ada/tiny:1.0.0", {"a": b"aa", "b": b"bbb"})
+    yard.begin(bytes(2 * PART_BYTES))
+    done = copy_registry(yard.database, yard.store, tmp_path / "backup")
+    assert (done.blobs, done.bytes, done.copied_bytes) == (2, 5, 5)
+    assert sorted(path.name for path in (tmp_path / "backup").iterdir()) == [DATABASE_NAME, "store"]
+    copy = Database(f"sqlite:///{tmp_path / 'backup' / DATABASE_NAME}")
+    assert check(copy, LocalStore(tmp_path / "backup/store")).findings == ()
+    copy.close()
+    with closing(sqlite3.connect(tmp_path / "backup" / DATABASE_NAME)) as database:
+        assert database.execute("SELECT count(*) FROM uploads").fetchone() == (0,)
+        assert database.execute("SELECT version FROM versions").fetchall() == [("1.0.0",)]
+
+
+def test_lost_bytes_leave_no_backup_and_the_next_one_goes_on(yard: Yard, tmp_path: Path) -> None:
+    yard.ada.publish("ada/tiny:1.0.0", {"a": b"aa", "b": b"bbb"})
+    file = yard.files_of(b"bbb")[0]
+    file.write_bytes(b"bbc")
+    with pytest.raises(StorageFailed, match=oid_of(b"bbb")):
+        copy_registry(yard.database, yard.store, tmp_path / "backup")
+    assert not (tmp_path / "backup" / DATABASE_NAME).exists()
+    file.write_bytes(b"bbb")
+    assert copy_registry(yard.database, yard.store, tmp_path / "backup").copied_bytes == 3
+
+
+def test_a_folder_that_holds_a_registry_is_refused(yard: Yard, tmp_path: Path) -> None:
+    copy_registry(yard.database, yard.store, tmp_path / "backup")
+    with pytest.raises(Conflict, match="holds a registry already"):
+        copy_registry(yard.database, yard.store, tmp_path / "backup")
+
+
+def test_the_log_of_a_database_that_is_gone_is_not_replayed_into_a_restored_one(yard: Yard, tmp_path: Path) -> None:
+    (tmp_path / "lost").mkdir()
+    (tmp_path / "lost" / f"{DATABASE_NAME}-wal").write_bytes(b"what SQLite would take for its own")
+    with pytest.raises(Conflict, match="what is left of one"):
+        copy_registry(yard.database, yard.store, tmp_path / "lost")
+
+
+def test_what_a_killed_backup_left_does_not_get_into_the_next_one(yard: Yard, tmp_path: Path) -> None:
+    yard.ada.publish("ada/tiny:1.0.0", {"a": b"aa"})
+    (tmp_path / "backup").mkdir()
+    for suffix in ("", "-wal", "-shm"):
+        (tmp_path / "backup" / f"{DATABASE_NAME}.partial{suffix}").write_bytes(b"half of something")
+    assert copy_registry(yard.database, yard.store, tmp_path / "backup").blobs == 1
+
+
+def test_a_folder_may_have_any_name(yard: Yard, tmp_path: Path) -> None:
+    yard.ada.publish("ada/tiny:1.0.0", {"a": b"aa"})
+    first, second = tmp_path / "50% of it #1", tmp_path / "again"
+    copy_registry(yard.database, yard.store, first)
+    database = Database(f"sqlite:///{first / DATABASE_NAME}")
+    assert copy_registry(database, LocalStore(first / "store"), second).blobs == 1
+    database.close()

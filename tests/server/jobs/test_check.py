@@ -1,0 +1,63 @@
+"""The check finds what is missing, corrupt, of the wrong size, and what nothing refers to."""
+
+from steelyard.server.core import blobs
+from steelyard.server.db.tables import utc_now
+from steelyard.server.jobs.check import Checked, Finding, check
+from tests.house.people import oid_of
+from tests.server.jobs.conftest import Yard
+
+
+def checked(yard: Yard) -> Checked:
+    return check(yard.database, yard.store)
+
+
+def test_a_sound_registry_has_no_findings(yard: Yard) -> None:
+    yard.ada.publish("ada/tiny:1.0.0", {"a": b"aa", "b": b"bbb"})
+    assert checked(yard) == Checked(blobs=2, bytes=5, findings=())
+    assert checked(yard).is_sound
+
+
+def test_missing_bytes_are_found(yard: Yard) -> None:
+    yard.ada.publish("ada/tiny:1.0.0", {"a": b"aa", "b": b"bbb"})
+    yard.files_of(b"bbb")[0].unlink()
+    assert checked(yard).findings == (Finding("missing", oid_of(b"bbb"), 3),)
+    assert not checked(yard).is_sound
+
+
+def test_one_changed_bit_is_found(yard: Yard) -> None:
+    yard.ada.publish("ada/tiny:1.0.0", {"a": b"aa", "b": b"bbb"})
+    yard.files_of(b"aa")[0].write_bytes(b"ac")
+    assert checked(yard).findings == (Finding("corrupt", oid_of(b"aa"), 2),)
+    assert not checked(yard).is_sound
+
+
+def test_a_wrong_size_is_found(yard: Yard) -> None:
+    yard.ada.publish("ada/tiny:1.0.0", {"a": b"aa"})
+    yard.files_of(b"aa")[0].write_bytes(b"a")
+    assert checked(yard).findings == (Finding("size", oid_of(b"aa"), 1),)
+
+
+def test_a_file_that_nothing_refers_to_is_found_and_is_no_loss(yard: Yard) -> None:
+    yard.ada.publish("ada/tiny:1.0.0", {"a": b"aa"})
+    left = yard.files_of(b"aa")[0].with_suffix(".ffffffff")
+    left.write_bytes(b"aa")
+    assert checked(yard).findings == (Finding("unreferenced", left.name, 2),)
+    assert checked(yard).is_sound
+
+
+def test_what_is_deleted_during_the_check_is_no_loss(yard: Yard) -> None:
+    """The clean-up comes between the look at the rows and the look at the files."""
+    yard.ada.upload("ada/tiny", b"collected")
+    opening = yard.store.open
+
+    def collect_first(key: str) -> object:
+        with yard.database.write() as session:
+            blobs.collect(session, utc_now())
+        yard.store.delete(key)
+        return opening(key)
+
+    class Racing:
+        def __getattr__(self, name: str) -> object:
+            return collect_first if name == "open" else getattr(yard.store, name)
+
+    assert check(yard.database, Racing()).findings == ()  # type: ignore[arg-type]

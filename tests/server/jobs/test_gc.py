@@ -1,0 +1,161 @@
+"""Clean-up: what nothing needs goes after its grace, and nothing else; a dry run says the same."""
+
+import os
+import time
+from pathlib import Path
+from uuid import uuid4
+
+from steelyard.server.core import blobs, uploads
+from steelyard.server.db.tables import utc_now
+from steelyard.server.jobs.gc import ORPHAN_SECONDS
+from tests.house.people import oid_of
+from tests.server.jobs.conftest import DAY, PART_BYTES, Yard, upload_id_of
+
+
+def test_what_a_version_needs_stays(yard: Yard) -> None:
+    yard.ada.publish("ada/tiny:1.0.0", {"model.bin": b"needed"})
+    assert yard.collect().blobs == ()
+    assert yard.ada.get("/org/ada/models/tiny/1.0.0/files/model.bin").content == b"needed"
+
+
+def test_what_was_uploaded_and_never_published_goes_after_its_grace(yard: Yard) -> None:
+    yard.ada.upload("ada/tiny", b"unneeded")
+    assert yard.collect(grace_seconds=DAY).blobs == ()
+    assert yard.collect().blobs == ((oid_of(b"unneeded"), 8),)
+    assert yard.files_of(b"unneeded") == []
+    assert "actions" in yard.ada.offer("ada/tiny", b"unneeded").json()["objects"][0]
+
+
+def test_to_be_told_that_bytes_are_held_begins_their_grace_anew(yard: Yard) -> None:
+    yard.ada.upload("ada/tiny", b"asked for again")
+    _age(yard, days=2)
+    assert "actions" not in yard.ada.offer("ada/tiny", b"asked for again").json()["objects"][0]
+    assert yard.collect(grace_seconds=DAY).blobs == ()
+
+
+def test_the_grace_of_a_deleted_versions_bytes_begins_when_it_is_deleted(yard: Yard) -> None:
+    yard.ada.publish("ada/tiny:1.0.0", {"model.bin": b"of a version"})
+    yard.ada.publish("ada/whole:1.0.0", {"model.bin": b"of a whole model"})
+    _age(yard, days=2)
+    assert yard.ada.delete("/org/ada/models/tiny/1.0.0").status_code == 204
+    assert yard.ada.delete("/org/ada/models/whole").status_code == 204
+    assert yard.collect(grace_seconds=DAY).blobs == ()
+    _age(yard, days=2)
+    assert len(yard.collect(grace_seconds=DAY).blobs) == 2
+
+
+def test_what_another_organisation_needs_stays_for_it_alone(yard: Yard) -> None:
+    yard.ada.publish("ada/tiny:1.0.0", {"model.bin": b"shared"})
+    bob = yard.registered.user("bob")
+    bob.upload("bob/tiny", b"shared")
+    assert yard.collect().blobs == ()
+    assert "actions" in bob.offer("bob/tiny", b"shared").json()["objects"][0]
+    assert yard.ada.get("/org/ada/models/tiny/1.0.0/files/model.bin").content == b"shared"
+
+
+def test_files_without_a_row_go_when_they_are_old_and_foreign_ones_stay(yard: Yard) -> None:
+    folder = yard.data / "store/blobs/sha256/ab/cd"
+    folder.mkdir(parents=True)
+    old, young = folder / f"abcd{'0' * 60}.00000000", folder / f"abcd{'0' * 60}.00000001"
+    staged, foreign = yard.data / "store/staged" / uuid4().hex, folder / "NOTES.txt"
+    for file in (old, young, staged, foreign):
+        file.write_bytes(b"left")
+    for file in (old, staged, foreign):
+        _make_old(file)
+    found = yard.collect()
+    assert {name for name, _ in found.orphans} == {old.name, staged.name}
+    assert found.freed_bytes == 8
+    assert [file.exists() for file in (old, staged, young, foreign)] == [False, False, True, True]
+
+
+def test_an_upload_that_nobody_goes_on_with_expires_with_its_bytes(yard: Yard) -> None:
+    content = bytes(2 * PART_BYTES)
+    href, links = yard.begin(content)
+    assert yard.ada.client.put(links["1"], content=content[:PART_BYTES]).status_code == 200
+    assert yard.collect(upload_ttl_seconds=DAY).uploads == 0
+    assert yard.collect(upload_ttl_seconds=0).uploads == 1
+    assert not (yard.data / "store/staged" / upload_id_of(href)).exists()
+    assert yard.ada.client.put(links["2"], content=content[PART_BYTES:]).status_code == 404
+    assert yard.ada.publish("ada/tiny:1.0.0", {"model.bin": content}).status_code == 201
+
+
+def test_an_upload_that_is_being_proven_does_not_expire(yard: Yard) -> None:
+    content = bytes(2 * PART_BYTES)
+    href = yard.send_parts(content)
+    with yard.database.write() as session:
+        uploads.start_proving(session, upload_id_of(href))
+    assert yard.collect(upload_ttl_seconds=0).uploads == 0
+    assert yard.ada.client.post(href).status_code == 200
+
+
+def test_a_dry_run_says_what_the_run_then_does(yard: Yard) -> None:
+    yard.ada.publish("ada/tiny:1.0.0", {"kept": b"kept", "gone": b"gone"})
+    yard.ada.delete("/org/ada/models/tiny/1.0.0")
+    yard.ada.publish("ada/tiny:2.0.0", {"kept": b"kept"})
+    yard.ada.upload("ada/tiny", b"never published")
+    yard.begin(bytes(2 * PART_BYTES))
+    orphan = yard.data / "store/staged" / uuid4().hex
+    orphan.write_bytes(b"orphan")
+    _make_old(orphan)
+    _collect_rows_only(yard, b"collected by one that was killed")
+    said = yard.preview(upload_ttl_seconds=0)
+    assert (len(said.blobs), len(said.orphans), said.uploads) == (2, 1, 1)
+    assert yard.preview(upload_ttl_seconds=0) == said
+    done = yard.collect(upload_ttl_seconds=0)
+    assert (set(done.blobs), done.orphans, done.uploads) == (set(said.blobs), said.orphans, said.uploads)
+    assert yard.collect(upload_ttl_seconds=0).freed_bytes == 0
+
+
+def test_what_a_killed_collector_left_the_next_one_ends(yard: Yard) -> None:
+    _collect_rows_only(yard, b"half collected")
+    assert yard.files_of(b"half collected")
+    yard.collect()
+    assert yard.files_of(b"half collected") == []
+
+
+def test_bytes_that_come_again_while_their_old_file_goes_have_a_file_of_their_own(yard: Yard) -> None:
+    _collect_rows_only(yard, b"came again")
+    yard.ada.publish("ada/tiny:1.0.0", {"model.bin": b"came again"})
+    assert len(yard.files_of(b"came again")) == 2
+    yard.collect()
+    assert len(yard.files_of(b"came again")) == 1
+    assert yard.ada.get("/org/ada/models/tiny/1.0.0/files/model.bin").content == b"came again"
+
+
+def test_a_late_second_proof_links_nothing_that_was_collected_meanwhile(yard: Yard) -> None:
+    content = bytes(3 * PART_BYTES)
+    href = yard.send_parts(content)
+    with yard.database.write() as session:
+        upload = uploads.start_proving(session, upload_id_of(href))
+    uploads.prove(yard.database, yard.store, upload)
+    with yard.database.write() as session:
+        blobs.collect(session, utc_now())
+    uploads.prove(yard.database, yard.store, upload)  # by another request, that had read the upload before
+    yard.collect()
+    with yard.database.read() as session:
+        assert list(blobs.list_blobs(session)) == []
+    assert yard.ada.publish("ada/tiny:1.0.0", {"model.bin": content}).status_code == 201
+    assert yard.ada.get("/org/ada/models/tiny/1.0.0/files/model.bin").content == content
+
+
+def _collect_rows_only(yard: Yard, content: bytes) -> None:
+    """What a collector does before it comes to the files."""
+    yard.ada.upload("ada/tiny", content)
+    with yard.sql() as database:
+        database.execute(
+            "UPDATE org_blobs SET touched_at = '2020-01-01 00:00:00.000000' WHERE blob_id ="
+            " (SELECT id FROM blobs WHERE oid = ?)",
+            (oid_of(content),),
+        )
+    with yard.database.write() as session:
+        assert blobs.collect(session, utc_now().replace(year=2021)) == [(oid_of(content), len(content))]
+
+
+def _age(yard: Yard, *, days: int) -> None:
+    with yard.sql() as database:
+        database.execute("UPDATE org_blobs SET touched_at = datetime(touched_at, ?) || '.000000'", (f"-{days} days",))
+
+
+def _make_old(file: Path) -> None:
+    then = time.time() - ORPHAN_SECONDS - 60
+    os.utime(file, (then, then))

@@ -1,0 +1,60 @@
+"""The background thread: what is due is done, and no fault ends it."""
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from steelyard.server.jobs import worker
+from tests.conftest import MakeRegistered
+from tests.server.jobs.conftest import PART_BYTES, Yard
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "_TICK_SECONDS", 0.02)
+    monkeypatch.setattr(worker, "_RESUME_SECONDS", 0.05)
+
+
+def wait_for(happened: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_clean_up_comes_when_it_is_due(make_registered: MakeRegistered, tmp_path: Path) -> None:
+    ada = make_registered(data=tmp_path / "data", gc_interval_seconds=1, gc_grace_seconds=0).user("ada")
+    ada.upload("ada/tiny", b"unneeded")
+    wait_for(lambda: not [path for path in (tmp_path / "data/store/blobs").rglob("*") if path.is_file()])
+
+
+def test_a_chore_that_fails_is_logged_and_tried_again(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    yard.ada.publish("ada/tiny:1.0.0", {"model.bin": b"weights"})
+    writing = type(yard.registry.usage).write_down
+    failures = iter([RuntimeError("nobody foresaw this")])
+
+    def write_down(*arguments: object) -> None:
+        for failure in failures:
+            raise failure
+        writing(*arguments)  # type: ignore[arg-type]
+
+    with caplog.at_level(logging.ERROR, "steelyard.server.jobs.worker"):
+        monkeypatch.setattr(type(yard.registry.usage), "write_down", write_down)
+        yard.ada.get("/org/ada/models/tiny/1.0.0/files/model.bin")
+        wait_for(lambda: yard.ada.get("/org/ada/models/tiny").json()["download_count"] == 1)
+    assert "counts could not be written yet" in caplog.text
+
+
+def test_a_proof_that_was_broken_off_is_resumed_without_a_restart(yard: Yard) -> None:
+    content = bytes(2 * PART_BYTES)
+    href = yard.send_parts(content)
+    store = yard.data / "store/blobs"
+    store.rename(store.with_suffix(".away"))
+    assert yard.ada.client.post(href).status_code == 502
+    store.with_suffix(".away").rename(store)
+    wait_for(lambda: "actions" not in yard.ada.offer("ada/tiny", content).json()["objects"][0])
