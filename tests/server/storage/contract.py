@@ -270,3 +270,10 @@ class BlobStoreContract:
             with pytest.raises(Conflict):
                 store.commit(UPLOAD, KEY)
         assert store.prove(UPLOAD).size_bytes == len(CONTENT)
+
+    def test_a_blob_is_never_replaced(self, store: BlobStore) -> None:
+        put(store, CONTENT)
+        with store.stage(UPLOAD, 0) as writer:
+            writer.write([b"other bytes, that nobody has proven"])
+        store.commit(UPLOAD, KEY)
+        assert content_of(store) == CONTENT

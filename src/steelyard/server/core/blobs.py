@@ -4,7 +4,7 @@ Knowing a digest is not owning its bytes: an organisation holds what was uploade
 """
 
 import secrets
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -96,19 +96,26 @@ def attach(session: Session, tree_id: int, blob_ids: Iterable[int]) -> None:
     session.execute(insert(TreeBlob), rows)
 
 
-def collect(session: Session, org_grace_until: datetime) -> list[tuple[str, int]]:
-    """Let go of what nothing needs: links untouched since that moment, then bytes that no organisation holds.
+def list_unneeded(session: Session, until: datetime) -> list[tuple[int | None, int]]:
+    """`(org_id, blob_id)` of the links that nothing has needed since that moment, and `(None, blob_id)` of bytes that no
+    organisation holds. Only a look: `let_go` asks again, in the transaction that lets go."""
+    links = session.execute(select(OrgBlob.org_id, OrgBlob.blob_id).where(_unneeded_link(until)))
+    unheld = session.scalars(select(Blob.id).where(*_ORPHANED))
+    return [*((org_id, blob_id) for org_id, blob_id in links), *((None, blob_id) for blob_id in unheld)]
+
+
+def let_go(session: Session, some: Sequence[tuple[int | None, int]], until: datetime) -> list[tuple[str, int]]:
+    """Let go of those of these that are unneeded still: the links, then the bytes that no organisation holds any more.
 
     Answers `(oid, size_bytes)` of the bytes let go; their keys are in `garbage` until the store has deleted them.
     """
-    session.execute(delete(OrgBlob).where(_unneeded_link(org_grace_until)))
-    orphans = session.execute(
-        select(Blob.id, Blob.oid, Blob.key, Blob.size_bytes).where(
-            ~exists().where(OrgBlob.blob_id == Blob.id), ~exists().where(TreeBlob.blob_id == Blob.id)
-        )
-    ).all()
-    for some in in_batches([row.id for row in orphans]):
-        session.execute(delete(Blob).where(Blob.id.in_(some)))
+    for org_id in {org_id for org_id, _ in some if org_id is not None}:
+        ids = [blob_id for held_by, blob_id in some if held_by == org_id]
+        where = (OrgBlob.org_id == org_id, OrgBlob.blob_id.in_(ids), _unneeded_link(until))
+        session.execute(delete(OrgBlob).where(*where), execution_options={"synchronize_session": False})
+    query = select(Blob.id, Blob.oid, Blob.key, Blob.size_bytes)
+    orphans = session.execute(query.where(Blob.id.in_({blob_id for _, blob_id in some}), *_ORPHANED)).all()
+    session.execute(delete(Blob).where(Blob.id.in_([row.id for row in orphans])))
     session.add_all(Garbage(key=row.key) for row in orphans)
     return [(row.oid, row.size_bytes) for row in orphans]
 
@@ -118,6 +125,9 @@ def list_collectable(session: Session, org_grace_until: datetime) -> list[tuple[
     kept = exists().where(OrgBlob.blob_id == Blob.id, ~_unneeded_link(org_grace_until))
     query = select(Blob.oid, Blob.size_bytes).where(~kept, ~exists().where(TreeBlob.blob_id == Blob.id))
     return [(oid, size) for oid, size in session.execute(query)]
+
+
+_ORPHANED = (~exists().where(OrgBlob.blob_id == Blob.id), ~exists().where(TreeBlob.blob_id == Blob.id))
 
 
 def _unneeded_link(until: datetime) -> ColumnElement[bool]:

@@ -246,12 +246,12 @@ def prove(database: Database, store: BlobStore, upload: Upload) -> None:
 def _check(database: Database, store: BlobStore, upload: Upload) -> None:
     """Hash what arrived. Wrong bytes fail the upload; bytes that are gone begin it anew."""
     try:
-        found = store.prove(upload.id).sha256_hex
+        proof = store.prove(upload.id)
     except NotFound as error:
         _reset(database, upload.id)
         raise Conflict("The bytes of this upload are gone. Ask for it again and send them anew.") from error
-    if found != Oid(upload.oid).hex:
-        _fail(database, store, upload, found)
+    if (proof.sha256_hex, proof.size_bytes) != (Oid(upload.oid).hex, upload.size_bytes):
+        _fail(database, store, upload, proof.sha256_hex)
 
 
 def _is_stored(store: BlobStore, key: str) -> bool:
@@ -313,10 +313,10 @@ def list_expired(session: Session, untouched_since: datetime) -> list[str]:
     )
 
 
-def expire(session: Session, untouched_since: datetime) -> list[str]:
-    """Forget uploads that nobody went on with; answers the ids whose staged bytes can go."""
-    ids = list_expired(session, untouched_since)
-    for upload_id in ids:
-        session.execute(delete(UploadPart).where(UploadPart.upload_id == upload_id))
-        session.execute(delete(Upload).where(Upload.id == upload_id))
-    return ids
+def expire(session: Session, ids: Sequence[str], untouched_since: datetime) -> list[str]:
+    """Forget those of these uploads that nobody went on with; answers the ids whose staged bytes can go."""
+    query = select(Upload.id).where(Upload.id.in_(ids), Upload.touched_at < untouched_since, Upload.state != "proving")
+    expired = list(session.scalars(query))
+    session.execute(delete(UploadPart).where(UploadPart.upload_id.in_(expired)))
+    session.execute(delete(Upload).where(Upload.id.in_(expired)))
+    return expired

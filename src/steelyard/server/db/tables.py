@@ -202,7 +202,7 @@ class Version(Table):
     standing: Mapped[int] = mapped_column(SmallInteger)
     yank_reason: Mapped[str | None] = mapped_column(Text)
     yanked_at: Mapped[datetime | None]
-    tree_id: Mapped[int] = mapped_column(ForeignKey("trees.id"))
+    tree_id: Mapped[int] = mapped_column(ForeignKey("trees.id"), index=True)
     artifacts_hash: Mapped[str] = mapped_column(String(71))
     content_sha256: Mapped[bytes] = mapped_column(LargeBinary(32))
     size_bytes: Mapped[int]

@@ -7,10 +7,10 @@ gone can be deleted at leisure, and an upload of the same digest that comes mean
 import logging
 import time
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from steelyard.server.core import blobs, uploads
-from steelyard.server.db.engine import Database
+from steelyard.server.db.engine import Database, in_batches
 from steelyard.server.db.tables import utc_now
 from steelyard.server.storage import BlobStore, StoredName
 
@@ -36,18 +36,40 @@ class Collected:
 def collect(database: Database, store: BlobStore, *, grace_seconds: int, upload_ttl_seconds: int) -> Collected:
     """One clean-up. Safe to run beside pushes, deletes and other collectors, and to be killed at any moment."""
     until = utc_now() - timedelta(seconds=grace_seconds)
-    with database.write() as session:
-        expired = uploads.expire(session, utc_now() - timedelta(seconds=upload_ttl_seconds))
-        freed = blobs.collect(session, until)
-    for upload_id in expired:
-        store.discard(upload_id)
+    expired = _expire(database, store, utc_now() - timedelta(seconds=upload_ttl_seconds))
+    freed = _let_go(database, until)
     _delete_garbage(database, store)
     orphans = _orphans(database, store, grace_seconds)
     for name in orphans:
         (store.delete if name.kind == "blob" else store.discard)(name.name)
-    collected = Collected(tuple(freed), tuple((n.name, n.size_bytes) for n in orphans), len(expired))
-    log.info("clean-up: %d blobs, %d orphans, %d uploads", len(freed), len(orphans), len(expired))
+    collected = Collected(tuple(freed), tuple((n.name, n.size_bytes) for n in orphans), expired)
+    log.info("clean-up: %d blobs, %d orphans, %d uploads", len(freed), len(orphans), expired)
     return collected
+
+
+def _expire(database: Database, store: BlobStore, untouched_since: datetime) -> int:
+    """A few at a time: others write between the transactions."""
+    with database.read() as session:
+        ids = uploads.list_expired(session, untouched_since)
+    gone = 0
+    for some in in_batches(ids):
+        with database.write() as session:
+            expired = uploads.expire(session, some, untouched_since)
+        for upload_id in expired:
+            store.discard(upload_id)
+        gone += len(expired)
+    return gone
+
+
+def _let_go(database: Database, until: datetime) -> list[tuple[str, int]]:
+    """A look without a lock, then short transactions that look again."""
+    with database.read() as session:
+        unneeded = blobs.list_unneeded(session, until)
+    freed: list[tuple[str, int]] = []
+    for some in in_batches(unneeded):
+        with database.write() as session:
+            freed += blobs.let_go(session, some, until)
+    return freed
 
 
 def preview(database: Database, store: BlobStore, *, grace_seconds: int, upload_ttl_seconds: int) -> Collected:

@@ -89,14 +89,15 @@ class LocalStore:
     def commit(self, upload_id: str, key: str) -> None:
         blob = self._blob_path(key)
         with _disk("storing a blob"):
-            sealed = self._find_sealed(upload_id)
-            if sealed is None and not blob.exists():
+            # A blob that is there is never replaced: an earlier call got this far, and may have been killed before it
+            # synced the name. Whatever is staged under this id by now, nobody has proven.
+            is_there = blob.exists()
+            sealed = None if is_there else self._find_sealed(upload_id)
+            if sealed is None and not is_there:
                 raise NotFound(NOTHING_STAGED)
             for shard in (key[:2], f"{key[:2]}/{key[2:4]}"):
                 self._make_shard(shard)
-            if (
-                sealed is not None
-            ):  # else an earlier call got this far, and may have been killed before it synced the name
+            if sealed is not None:
                 self._make_durable(upload_id, sealed)
                 sealed.rename(blob)
             _sync_directory(blob.parent)

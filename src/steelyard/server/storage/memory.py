@@ -54,6 +54,9 @@ class MemoryStore:
     def commit(self, upload_id: str, key: str) -> None:
         check_upload_id(upload_id), check_key(key)
         with self._lock:
+            if key in self._blobs:
+                self._staged.pop(upload_id, None)
+                return
             held = self._seal(upload_id)
             if held is not None:
                 del self._staged[upload_id]

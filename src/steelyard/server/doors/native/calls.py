@@ -4,6 +4,7 @@ A handler gets a `Call`: the registry, the actor, and sessions to read or to wri
 """
 
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -210,9 +211,8 @@ def parse_json(body: bytes) -> Any:
 def _refuse_repeated_keys(pairs: list[tuple[str, Any]]) -> None:
     """Called for each object; keeps nothing, since a faster parser has read the body before."""
     if len({key for key, _ in pairs}) < len(pairs):
-        seen: set[str] = set()
-        repeated = next(key for key, _ in pairs if key in seen or seen.add(key))
-        raise ValueError(f"the key {repeated[:100]!r} is there twice")
+        [(repeated, _)] = Counter(key for key, _ in pairs).most_common(1)
+        raise ValueError(f"the key {repeated[:100]!r} is there more than once")
 
 
 def check_content_type(request: Request) -> None:

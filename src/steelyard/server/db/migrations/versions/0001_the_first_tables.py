@@ -301,6 +301,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("versions", schema=None) as batch_op:
         batch_op.create_index("ix_versions_order", ["model_id", "standing", "precedence", "id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_versions_tree_id"), ["tree_id"], unique=False)
 
     op.create_table(
         "aliases",
@@ -371,6 +372,7 @@ def downgrade() -> None:
 
     op.drop_table("aliases")
     with op.batch_alter_table("versions", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_versions_tree_id"))
         batch_op.drop_index("ix_versions_order")
 
     op.drop_table("versions")
