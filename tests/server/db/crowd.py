@@ -76,5 +76,6 @@ def _version(n: int, model_id: int, minor: int) -> dict[str, Any]:
         "size_bytes": 1,
         "framework": "safetensors",
         "origin": {},
+        "parents": [],
         "created_at": _LONG_AGO,
     }

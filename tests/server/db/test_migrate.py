@@ -3,8 +3,9 @@
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import inspect
+from sqlalchemy import Column, PrimaryKeyConstraint, UniqueConstraint, inspect
 
 from steelyard.server.db.engine import Database
 from steelyard.server.db.migrate import differences, downgrade, migrate
@@ -44,6 +45,26 @@ def test_a_difference_is_seen(tmp_path: Path) -> None:
         other.execute("DROP INDEX ix_versions_order")
     assert len(differences(database)) == 1
     database.close()
+
+
+NEVER_DELETED = {"users", "orgs"}
+
+
+def test_whatever_refers_to_rows_that_can_be_deleted_is_found_by_an_index() -> None:
+    """Else each deletion reads a whole table, to see whether something refers to the row yet."""
+    referring = [
+        key.parent
+        for table in Table.metadata.sorted_tables
+        for key in table.foreign_keys
+        if key.column.table.name not in NEVER_DELETED
+    ]
+    assert [f"{column.table.name}.{column.name}" for column in referring if not _leads_an_index(column)] == []
+
+
+def _leads_an_index(column: Column[Any]) -> bool:
+    unique = [one for one in column.table.constraints if isinstance(one, UniqueConstraint | PrimaryKeyConstraint)]
+    leading = [next(iter(one.columns), None) for one in (*column.table.indexes, *unique)]
+    return any(first is column for first in leading)
 
 
 def test_of_processes_that_start_together_on_nothing_one_makes_the_admin_and_all_come_up(tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from steelyard.server.context import Registry
+from steelyard.server.core import blobs
 from steelyard.server.db.engine import Database
+from steelyard.server.db.tables import utc_now
 from steelyard.server.jobs import gc
 from steelyard.server.storage import BlobStore
 from tests.conftest import MakeRegistered
@@ -47,6 +49,11 @@ class Yard:
 
     def preview(self, *, grace_seconds: int = 0, upload_ttl_seconds: int = DAY) -> gc.Collected:
         return gc.preview(self.database, self.store, grace_seconds=grace_seconds, upload_ttl_seconds=upload_ttl_seconds)
+
+    def let_go(self) -> list[tuple[str, int]]:
+        """What a collector does, without a grace, before it comes to the files."""
+        with self.database.write() as session:
+            return blobs.let_go(session, blobs.list_unneeded(session, utc_now()), utc_now())
 
     @contextmanager
     def sql(self) -> Iterator[sqlite3.Connection]:

@@ -6,7 +6,6 @@ from pathlib import Path
 from uuid import uuid4
 
 from steelyard.server.core import blobs, uploads
-from steelyard.server.db.tables import utc_now
 from steelyard.server.jobs.gc import ORPHAN_SECONDS
 from tests.house.people import oid_of
 from tests.server.jobs.conftest import DAY, PART_BYTES, Yard, upload_id_of
@@ -128,8 +127,7 @@ def test_a_late_second_proof_links_nothing_that_was_collected_meanwhile(yard: Ya
     with yard.database.write() as session:
         upload = uploads.start_proving(session, upload_id_of(href))
     uploads.prove(yard.database, yard.store, upload)
-    with yard.database.write() as session:
-        blobs.collect(session, utc_now())
+    yard.let_go()
     uploads.prove(yard.database, yard.store, upload)  # by another request, that had read the upload before
     yard.collect()
     with yard.database.read() as session:
@@ -139,16 +137,12 @@ def test_a_late_second_proof_links_nothing_that_was_collected_meanwhile(yard: Ya
 
 
 def _collect_rows_only(yard: Yard, content: bytes) -> None:
-    """What a collector does before it comes to the files."""
+    """Upload, and collect as far as a collector comes that is killed before the files."""
+    with yard.sql() as database:  # what else there is stays
+        database.execute("UPDATE org_blobs SET touched_at = '2100-01-01 00:00:00.000000'")
     yard.ada.upload("ada/tiny", content)
-    with yard.sql() as database:
-        database.execute(
-            "UPDATE org_blobs SET touched_at = '2020-01-01 00:00:00.000000' WHERE blob_id ="
-            " (SELECT id FROM blobs WHERE oid = ?)",
-            (oid_of(content),),
-        )
-    with yard.database.write() as session:
-        assert blobs.collect(session, utc_now().replace(year=2021)) == [(oid_of(content), len(content))]
+    assert yard.let_go() == [(oid_of(content), len(content))]
+    _age(yard, days=100 * 366)
 
 
 def _age(yard: Yard, *, days: int) -> None:

@@ -97,7 +97,7 @@ def attach(session: Session, tree_id: int, blob_ids: Iterable[int]) -> None:
 
 
 def list_unneeded(session: Session, until: datetime) -> list[tuple[int | None, int]]:
-    """`(org_id, blob_id)` of the links that nothing has needed since that moment, and `(None, blob_id)` of bytes that no
+    """`(org_id, blob_id)` of links that nothing has needed since that moment, and `(None, blob_id)` of bytes that no
     organisation holds. Only a look: `let_go` asks again, in the transaction that lets go."""
     links = session.execute(select(OrgBlob.org_id, OrgBlob.blob_id).where(_unneeded_link(until)))
     unheld = session.scalars(select(Blob.id).where(*_ORPHANED))

@@ -1,6 +1,11 @@
-"""Where a version came from, as far as a caller may know it."""
+"""Where a version came from, as far as a caller may know it.
 
-from collections.abc import Iterable, Mapping
+Which of a version's parents are models of this registry is found out once, at publish, among those that the publisher
+may see. Only they are ever hidden from a reader: a name that the publisher merely wrote down stays as he wrote it, and
+so tells nobody whether such a model exists.
+"""
+
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import select
@@ -8,7 +13,29 @@ from sqlalchemy.orm import Session
 
 from steelyard.server.core.access import Actor, visible_to
 from steelyard.server.core.models import Found
+from steelyard.server.db.engine import in_batches
 from steelyard.server.db.tables import Model, Org, User, Version
+
+
+def find_parents(session: Session, actor: Actor, base_model: str | None, origin: Mapping[str, Any]) -> list[Any]:
+    """`[org/name, model id]` of the parents named that are models here which the publisher may see."""
+    named = {_key(parent.get("name")) for parent in _derived_from(origin)} | {_key(base_model)}
+    found: list[Any] = []
+    for some in in_batches(sorted(name for name in named if name)):
+        slugs, names = zip(*(name.split("/", 1) for name in some), strict=True)
+        query = select(Org.slug, Model.name_key, Model.id).join(Model, Model.org_id == Org.id).where(visible_to(actor))
+        for slug, name, model_id in session.execute(query.where(Org.slug.in_(slugs), Model.name_key.in_(names))):
+            found += [[f"{slug}/{name}", model_id]] if f"{slug}/{name}" in named else []
+    return found
+
+
+def hidden_parents(session: Session, actor: Actor, found: Found, version: Version) -> frozenset[str]:
+    """`org/name` of the parents that this caller may not see; nothing is hidden from members."""
+    if actor.role_in(found.org.id) is not None or not version.parents:
+        return frozenset()
+    ids = [model_id for _, model_id in version.parents]
+    visible = set(session.scalars(select(Model.id).where(Model.id.in_(ids), visible_to(actor))))
+    return frozenset(name for name, model_id in version.parents if model_id not in visible)
 
 
 def created_by_email(session: Session, actor: Actor, found: Found, version: Version) -> str | None:
@@ -18,38 +45,34 @@ def created_by_email(session: Session, actor: Actor, found: Found, version: Vers
     return session.scalar(select(User.email_address).where(User.id == version.created_by_user_id))
 
 
-def origin_for(session: Session, actor: Actor, found: Found, version: Version) -> dict[str, Any]:
+def origin_for(actor: Actor, found: Found, version: Version, hidden: frozenset[str]) -> dict[str, Any]:
     """The origin; callers who are no members see neither the publisher's name nor parents that are hidden from them."""
     origin = dict(version.origin)
     if actor.role_in(found.org.id) is not None:
         return origin
     if isinstance(origin.get("registry"), Mapping):
         origin["registry"] = {**origin["registry"], "published_by": None}
-    parents = origin.get("derived_from")
-    if isinstance(parents, list):
-        hidden = _hidden(session, actor, (p.get("name") for p in parents if isinstance(p, Mapping)))
-        origin["derived_from"] = [p for p in parents if not (isinstance(p, Mapping) and _key(p.get("name")) in hidden)]
+    if hidden and isinstance(origin.get("derived_from"), list):
+        origin["derived_from"] = [parent for parent in origin["derived_from"] if _name_of(parent) not in hidden]
     return origin
 
 
-def base_model_for(session: Session, actor: Actor, found: Found, version: Version) -> str | None:
-    """The base model; None to callers who are no members when it is one of this registry that they may not see."""
-    if version.base_model is None or actor.role_in(found.org.id) is not None:
-        return version.base_model
-    return None if _hidden(session, actor, [version.base_model]) else version.base_model
+def base_model_for(version: Version, hidden: frozenset[str]) -> str | None:
+    """The base model, unless it is one of this registry that is hidden from the caller."""
+    return None if _key(version.base_model) in hidden else version.base_model
 
 
-def _key(name: object) -> tuple[str, str]:
-    """`org/name[:version]` as look-ups compare it."""
-    slug, _, rest = str(name).partition("/")
-    return slug.lower(), rest.partition(":")[0].partition("@")[0].lower()
+def _derived_from(origin: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    parents = origin.get("derived_from")
+    return [parent for parent in parents if isinstance(parent, Mapping)] if isinstance(parents, list) else []
 
 
-def _hidden(session: Session, actor: Actor, names: Iterable[object]) -> set[tuple[str, str]]:
-    """Those of the names that are models of this registry which the caller may not see."""
-    keys = {_key(name) for name in names if name}
-    if not keys:
-        return set()
-    query = select(Org.slug, Model.name_key).join(Model, Model.org_id == Org.id).where(~visible_to(actor))
-    query = query.where(Org.slug.in_({slug for slug, _ in keys}), Model.name_key.in_({name for _, name in keys}))
-    return {(slug, name) for slug, name in session.execute(query)} & keys
+def _name_of(parent: object) -> str:
+    return _key(parent.get("name")) if isinstance(parent, Mapping) else ""
+
+
+def _key(name: object) -> str:
+    """`org/name[:version]` as look-ups compare it; empty for what is no such name."""
+    slug, slash, rest = str(name or "").partition("/")
+    bare = rest.partition(":")[0].partition("@")[0]
+    return f"{slug}/{bare}".lower() if slash and bare else ""

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 from sqlalchemy.orm import Session
 
@@ -13,6 +13,7 @@ from steelyard.server.core.access import Action, Actor, allow
 from steelyard.server.core.aliases import set_alias
 from steelyard.server.core.audit import record
 from steelyard.server.core.blobs import HeldBlob
+from steelyard.server.core.lineage import find_parents
 from steelyard.server.core.models import Found, create_model, find_model, latest_query, refresh_latest
 from steelyard.server.core.versions import find_version, standing_of
 from steelyard.server.core.weights import size_category
@@ -56,8 +57,14 @@ class NewVersion:
     origin: Mapping[str, Any] = field(default_factory=dict)
     aliases: Sequence[str] = ()
     is_public: bool = False
-    parameters: int | None = None
     via: str = "api"
+    artifacts_hash: str = field(init=False, repr=False)
+    content_sha256: bytes = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Hash once, before any transaction."""
+        object.__setattr__(self, "artifacts_hash", artifacts_hash(self.artifacts))
+        object.__setattr__(self, "content_sha256", _content_digest(self))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,21 +76,36 @@ class Published:
     created: bool
 
 
-def publish(session: Session, actor: Actor, org: Org, name: ModelName, new: NewVersion) -> Published:
+def look_ahead(
+    session: Session, actor: Actor, org: Org, name: ModelName, new: NewVersion, faults: Sequence[Fault]
+) -> list[tuple[str, HeldBlob]]:
+    """What can be found out before the transaction, so that it is short: the held files whose headers tell how many
+    parameters the model has. Raises what `publish` would; missing bytes are named together with `faults`."""
+    allow(actor, Action.PUBLISH, org.id)
+    model = None if faults else find_model(session, org, name)
+    if model is not None and _find_earlier(session, actor, org, model, new):
+        return []
+    held = _held(session, org, new.artifacts, faults)
+    return [(p, held[oid]) for p, oid in new.artifacts.items() if p.lower().endswith((".safetensors", ".gguf"))]
+
+
+def publish(
+    session: Session, actor: Actor, org: Org, name: ModelName, new: NewVersion, *, parameters: int | None = None
+) -> Published:
     """Make a version visible, whole. The same again changes nothing; anything different under its number is
     `AlreadyExists`. Raises `Invalid` naming every OID that the organisation does not hold, and `Conflict` while bytes
-    are being proven."""
+    are being proven. `parameters` is how many its weights have, where that is known."""
     allow(actor, Action.PUBLISH, org.id)
     model = find_model(session, org, name, lock=True)
     earlier = model and _find_earlier(session, actor, org, model, new)
     if earlier:
         return earlier
-    held = _held(session, org, new.artifacts)
+    held = _held(session, org, new.artifacts, ())
     if model is None:
         model = create_model(session, actor, org, name, is_public=new.is_public)
     found = Found(model, org)
     number = _choose_number(session, found, new)
-    version = _add_version(session, actor, found, number, new, held)
+    version = _add_version(session, actor, found, number, new, held, parameters)
     _remember(session, actor, model, new, number)
     refresh_latest(session, model, found.full_name)
     for alias in new.aliases:
@@ -102,7 +124,7 @@ def _find_earlier(session: Session, actor: Actor, org: Org, model: Model, new: N
     version = number and find_version(session, model.id, number)
     if not version:
         return None
-    if version.content_sha256 != _content_digest(new):
+    if version.content_sha256 != new.content_sha256:
         raise AlreadyExists(
             f"{org.slug}/{model.name}:{number} is published with different contents, and versions never change. "
             "Publish under a new number."
@@ -134,7 +156,7 @@ def _remember(session: Session, actor: Actor, model: Model, new: NewVersion, num
 
 
 def _request_digest(new: NewVersion) -> bytes:
-    return hashlib.sha256(_content_digest(new) + (new.bump or "").encode()).digest()
+    return hashlib.sha256(new.content_sha256 + (new.bump or "").encode()).digest()
 
 
 def _content_digest(new: NewVersion) -> bytes:
@@ -175,29 +197,32 @@ def _is_spent(session: Session, found: Found, number: SemVer) -> bool:
 # --- the bytes
 
 
-def _held(session: Session, org: Org, artifacts: Mapping[str, str]) -> dict[str, HeldBlob]:
+def _held(session: Session, org: Org, artifacts: Mapping[str, str], faults: Sequence[Fault]) -> dict[str, HeldBlob]:
     held = blobs.find_held(session, org.id, set(artifacts.values()))
-    missing = [(path, oid) for path, oid in artifacts.items() if oid not in held]
-    if missing:
-        _refuse_missing(session, org, missing)
-    return held
-
-
-def _refuse_missing(session: Session, org: Org, missing: list[tuple[str, str]]) -> None:
-    pending = uploads.list_pending(session, org.id, [oid for _, oid in missing])
-    if pending and all(oid in pending for _, oid in missing):
+    absent = [(path, oid) for path, oid in artifacts.items() if oid not in held]
+    pending = uploads.list_pending(session, org.id, [oid for _, oid in absent]) if absent else set()
+    missing = [(path, oid) for path, oid in absent if oid not in pending]
+    if faults or missing:
+        _refuse(org, missing, faults)
+    if pending:
         raise Conflict(
             f"{len(pending)} files are still being proven. Publish again in a moment.",
             retry_after_seconds=uploads.RETRY_SECONDS,
         )
-    faults = [
+    return held
+
+
+def _refuse(org: Org, missing: list[tuple[str, str]], others: Sequence[Fault]) -> NoReturn:
+    faults = [*others] + [
         Fault(("body", "artifacts", path), f"'{org.slug}' does not hold {oid}", "missing_artifact")
         for path, oid in missing
     ]
+    if others:
+        raise Invalid(f"This version cannot be published as it is: {faults[0].msg}.", faults=tuple(faults))
     path, oid = missing[0]
-    others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+    more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
     raise Invalid(
-        f"'{org.slug}' does not hold the bytes of {path} ({oid}){others}. Upload them with `blobs/batch` first.",
+        f"'{org.slug}' does not hold the bytes of {path} ({oid}){more}. Upload them with `blobs/batch` first.",
         faults=tuple(faults),
     )
 
@@ -206,7 +231,13 @@ def _refuse_missing(session: Session, org: Org, missing: list[tuple[str, str]]) 
 
 
 def _add_version(
-    session: Session, actor: Actor, found: Found, number: SemVer, new: NewVersion, held: Mapping[str, HeldBlob]
+    session: Session,
+    actor: Actor,
+    found: Found,
+    number: SemVer,
+    new: NewVersion,
+    held: Mapping[str, HeldBlob],
+    parameters: int | None,
 ) -> Version:
     said, now = new.description, utc_now()
     files = [[path, oid, held[oid].size_bytes] for path, oid in sorted(new.artifacts.items())]
@@ -220,18 +251,19 @@ def _add_version(
         precedence=number.precedence,
         standing=standing_of(number),
         tree_id=tree.id,
-        artifacts_hash=artifacts_hash(new.artifacts),
-        content_sha256=_content_digest(new),
+        artifacts_hash=new.artifacts_hash,
+        content_sha256=new.content_sha256,
         size_bytes=tree.size_bytes,
         metrics=dict(new.metrics) if new.metrics is not None else None,
         origin=_stamped(actor, new, now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")),
+        parents=find_parents(session, actor, said.base_model, new.origin),
         created_by_user_id=actor.user_id,
         created_at=now,
         updated_at=now,
         **{key: _plain(getattr(said, key)) for key in Description.__slots__},
     )
     version.framework = framework_of(new)
-    version.size_category = said.size_category or size_category(new.parameters, tree.size_bytes)
+    version.size_category = said.size_category or size_category(parameters, tree.size_bytes)
     session.add(version)
     session.flush()
     return version
@@ -264,10 +296,3 @@ def framework_of(new: NewVersion) -> str:
         if any(name.endswith(endings) for name in names):
             return framework
     return "safetensors"
-
-
-def list_weight_files(session: Session, org: Org, artifacts: Mapping[str, str]) -> list[tuple[str, HeldBlob]]:
-    """The held files whose headers tell how many parameters a model has; read them before publishing."""
-    weights = {p: oid for p, oid in artifacts.items() if p.lower().endswith((".safetensors", ".gguf"))}
-    held = blobs.find_held(session, org.id, set(weights.values()))
-    return [(path, held[oid]) for path, oid in weights.items() if oid in held]

@@ -34,7 +34,7 @@ def open_key(store: BlobStore, key: str) -> StoredBlob:
 
 def plan_version(session: Session, trees: TreeCache, version: Version) -> Archive:
     """The tar of a whole version: its files at their own paths."""
-    files = list(trees.get(session, version).values())
+    files = list(trees.get(session, version).files.values())
     keys = blobs.find_keys(session, {file.oid for file in files})
     if any(file.oid not in keys for file in files):
         raise StorageFailed("The registry has no record of some bytes. The operator runs `steelyard admin check`.")

@@ -42,16 +42,21 @@ class TicketOffice:
         """The ticket as text that fits a query string."""
         return str(self._serializer.dumps(asdict(ticket)))
 
-    def read(self, text: str, purpose: Purpose, subject: str, *, part: int | None = None) -> Ticket:
-        """The ticket, if we signed it, for this, and it is not past its end. Raises `Forbidden`."""
+    def check(self, text: str) -> Ticket:
+        """The ticket, if we signed it and it is not past its end, whatever it is for. Raises `Forbidden`."""
         try:
             ticket = Ticket(**self._serializer.loads(text))
         except (BadData, TypeError) as error:
             raise Forbidden("This link's ticket is not valid. Ask for a new link.") from error
-        if (ticket.purpose, ticket.subject, ticket.part) != (purpose, subject, part):
-            raise Forbidden("This link's ticket is for something else. Ask for a new link.")
         if ticket.expires_at <= time.time():
             raise Forbidden("This link has expired. Ask for a new link.")
+        return ticket
+
+    def read(self, text: str, purpose: Purpose, subject: str, *, part: int | None = None) -> Ticket:
+        """The ticket, if it is good and for this. Raises `Forbidden`."""
+        ticket = self.check(text)
+        if (ticket.purpose, ticket.subject, ticket.part) != (purpose, subject, part):
+            raise Forbidden("This link's ticket is for something else. Ask for a new link.")
         return ticket
 
 

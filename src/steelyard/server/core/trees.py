@@ -1,5 +1,6 @@
 """The files of versions, read once: they never change, so that what was read is kept in memory, within bounds."""
 
+import json
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -9,7 +10,8 @@ from sqlalchemy.orm import Session
 
 from steelyard.server.db.tables import Tree, Version
 
-MOST_FILES_KEPT = 250_000  # about 100 MB of paths and digests when full
+MOST_BYTES_KEPT = 128 * 2**20
+_BYTES_PER_FILE = 600  # of the objects that hold a file, beside its path
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,39 +23,56 @@ class File:
     size_bytes: int
 
 
-Files = Mapping[str, File]
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The files of a version by path, in the order of paths; and path -> OID and path -> size as JSON."""
+
+    files: Mapping[str, File]
+    oids_json: bytes
+    sizes_json: bytes
+
+    @property
+    def bytes_kept(self) -> int:
+        """About what it takes in memory."""
+        return len(self.files) * _BYTES_PER_FILE + 2 * len(self.oids_json) + len(self.sizes_json)
 
 
 class TreeCache:
-    """Path -> file of the versions asked for lately. Kept by the version's UUID, which no other version ever gets.
+    """The listings of the versions asked for lately. Kept by the version's UUID, which no other version ever gets.
 
     It answers what a version holds, never who may see it. Safe to use from any thread.
     """
 
-    def __init__(self, most_files: int = MOST_FILES_KEPT) -> None:
-        self._most_files = most_files
+    def __init__(self, most_bytes: int = MOST_BYTES_KEPT) -> None:
+        self._most_bytes = most_bytes
         self._lock = threading.Lock()
-        self._kept: OrderedDict[str, Files] = OrderedDict()
-        self._count = 0
+        self._kept: OrderedDict[str, Listing] = OrderedDict()
+        self._bytes = 0
 
-    def get(self, session: Session, version: Version) -> Files:
-        """The files of a version, by path, in the order of paths."""
+    def get(self, session: Session, version: Version) -> Listing:
+        """What a version holds."""
         with self._lock:
             kept = self._kept.get(version.uuid)
             if kept is not None:
                 self._kept.move_to_end(version.uuid)
                 return kept
-        read = {row[0]: File(*row) for row in session.get_one(Tree, version.tree_id).files}
-        self._keep(version.uuid, read)
-        return read
+        listing = _listing([File(*row) for row in session.get_one(Tree, version.tree_id).files])
+        self._keep(version.uuid, listing)
+        return listing
 
-    def _keep(self, uuid: str, files: Files) -> None:
-        if len(files) > self._most_files:
-            return
+    def _keep(self, uuid: str, listing: Listing) -> None:
         with self._lock:
-            if uuid not in self._kept:
-                self._kept[uuid] = files
-                self._count += len(files)
-            while self._count > self._most_files:
+            if uuid not in self._kept and listing.bytes_kept <= self._most_bytes:
+                self._kept[uuid] = listing
+                self._bytes += listing.bytes_kept
+            while self._bytes > self._most_bytes:
                 _, dropped = self._kept.popitem(last=False)
-                self._count -= len(dropped)
+                self._bytes -= dropped.bytes_kept
+
+
+def _listing(files: list[File]) -> Listing:
+    return Listing(
+        {file.path: file for file in files},
+        json.dumps({file.path: file.oid for file in files}, ensure_ascii=False).encode(),
+        json.dumps({file.path: file.size_bytes for file in files}, ensure_ascii=False).encode(),
+    )

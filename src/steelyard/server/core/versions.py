@@ -116,7 +116,7 @@ def count_versions(session: Session, found: Found) -> int:
 
 def get_file(session: Session, trees: TreeCache, found: Found, version: Version, path: str) -> File:
     """One artifact; raises `NotFound`."""
-    file = trees.get(session, version).get(path)
+    file = trees.get(session, version).files.get(path)
     if file is None:
         raise NotFound(f"{found.full_name}:{version.version} has no file '{path[:200]}'.")
     return file

@@ -185,7 +185,8 @@ class Standing(IntEnum):
 class Version(Table):
     """A published version. All but metrics, yank and the count of downloads stays as it was published.
 
-    `precedence` is the binary key of `names.Version`: its byte order is SemVer's.
+    `precedence` is the binary key of `names.Version`: its byte order is SemVer's. `parents` is what of its origin was a
+    model here when it was published, as `[org/name, model id]`.
     """
 
     __tablename__ = "versions"
@@ -221,6 +222,7 @@ class Version(Table):
     dataset_refs: Mapped[list[Any] | None]
     metrics: Mapped[dict[str, Any] | None]
     origin: Mapped[dict[str, Any]]
+    parents: Mapped[list[Any]]
     download_count: Mapped[int] = mapped_column(default=0)
     created_by_user_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
     created_at: Mapped[datetime] = mapped_column(default=utc_now)

@@ -208,7 +208,7 @@ WIDER: list[tuple[dict[str, Any], dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("narrow", "wider"), WIDER, ids=str)
+@pytest.mark.parametrize(("narrow", "wider"), WIDER, ids=["reading", "expiry", "organisation"])
 def test_no_token_makes_one_that_may_do_more(
     registry: Registered, ada: Person, narrow: dict[str, Any], wider: dict[str, Any]
 ) -> None:

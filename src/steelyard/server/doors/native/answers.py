@@ -11,7 +11,6 @@ from steelyard.server.core import lineage
 from steelyard.server.core.access import Action, Actor, Role, may
 from steelyard.server.core.aliases import AliasState, aliases_of
 from steelyard.server.core.models import Found, Listed
-from steelyard.server.core.trees import Files
 from steelyard.server.db.tables import AuditEvent, Download, Org, ServiceAccount, Token, User, Version
 from steelyard.server.doors.native import schemas as s
 from steelyard.server.doors.native.calls import Call
@@ -37,14 +36,12 @@ def listed(session: Session, actor: Actor, row: Listed) -> s.ModelSummary:
     return summary(session, actor, found, row.latest, list(row.aliases), row.version_count)
 
 
-def detail(session: Session, actor: Actor, found: Found, version: Version, files: Files) -> s.ModelDetail:
-    """A version in full."""
+def detail(session: Session, actor: Actor, found: Found, version: Version) -> s.ModelDetail:
+    """A version in full, but for its files: those may be a hundred thousand, and stand rendered in memory."""
     yanked = version.yanked_at and s.Yanked(reason=version.yank_reason or "", at=version.yanked_at)
     return s.ModelDetail(
         **_common(session, actor, found, version),
         aliases=aliases_of(session, version.id),
-        artifacts={path: file.oid for path, file in files.items()},
-        sizes={path: file.size_bytes for path, file in files.items()},
         artifacts_hash=version.artifacts_hash,
         description=version.description,
         created_by_email=lineage.created_by_email(session, actor, found, version),
@@ -56,6 +53,7 @@ def detail(session: Session, actor: Actor, found: Found, version: Version, files
 
 
 def _common(session: Session, actor: Actor, found: Found, version: Version) -> dict[str, Any]:
+    hidden = lineage.hidden_parents(session, actor, found, version)
     return {
         "id": version.uuid,
         "name": found.full_name,
@@ -65,11 +63,11 @@ def _common(session: Session, actor: Actor, found: Found, version: Version) -> d
         "framework": version.framework,
         "download_count": version.download_count,
         "is_public": found.model.is_public,
-        "origin": lineage.origin_for(session, actor, found, version),
+        "origin": lineage.origin_for(actor, found, version, hidden),
         "summary": version.summary,
         "task": version.task,
         "architecture": version.architecture,
-        "base_model": lineage.base_model_for(session, actor, found, version),
+        "base_model": lineage.base_model_for(version, hidden),
         "license": version.license,
         "pretty_name": version.pretty_name,
         "size_category": version.size_category,
@@ -83,18 +81,18 @@ def detail_response(
     request: Request, session: Session, call: Call, found: Found, version: Version, *, status: int = 200
 ) -> Response:
     """A Detail with its ETag and where it can be had again; 304 to a reader who has it."""
-    files = call.registry.trees.get(session, version)
-    body = detail(session, call.actor, found, version, files).model_dump_json().encode()
+    head = detail(session, call.actor, found, version).model_dump_json(exclude={"artifacts", "sizes"}).encode()
     headers = {
-        "ETag": f'"{hashlib.sha256(body).hexdigest()[:32]}"',
+        "ETag": f'"{hashlib.sha256(head).hexdigest()[:32]}"',  # of the files it holds `artifacts_hash`
         "Cache-Control": "private, no-cache",
-        "Vary": "Authorization",
         "Content-Location": model_path(found, version.version),
     }
     if request.method == "GET" and if_none_match(request.headers.get("if-none-match"), headers["ETag"]):
         return Response(status_code=304, headers=headers)
     if status == 201:
         headers["Location"] = headers["Content-Location"]
+    listing = call.registry.trees.get(session, version)
+    body = b'%b,"artifacts":%b,"sizes":%b}' % (head[:-1], listing.oids_json, listing.sizes_json)
     return Response(body, status, headers, media_type="application/json")
 
 
@@ -106,7 +104,7 @@ def compared(session: Session, actor: Actor, found: Found, version: Version) -> 
         created_at=version.created_at,
         task=version.task,
         architecture=version.architecture,
-        base_model=lineage.base_model_for(session, actor, found, version),
+        base_model=lineage.base_model_for(version, lineage.hidden_parents(session, actor, found, version)),
         aliases=aliases_of(session, version.id),
         tags=version.tags,
         dataset_refs=version.dataset_refs,

@@ -40,18 +40,19 @@ class Call:
     @contextmanager
     def read(self, spends: LimitedAction = LimitedAction.READ) -> Iterator[Session]:
         """A session that reads; takes one from the caller's budget for this kind of thing."""
-        self._take(spends)
+        self.take(spends)
         with self.registry.database.read() as session:
             yield session
 
     @contextmanager
     def write(self, spends: LimitedAction = LimitedAction.WRITE) -> Iterator[Session]:
         """One transaction, committed when the block ends: so before anything is answered."""
-        self._take(spends)
+        self.take(spends)
         with self.registry.database.write() as session:
             yield session
 
-    def _take(self, action: LimitedAction) -> None:
+    def take(self, action: LimitedAction) -> None:
+        """Take one from the caller's budget for this kind of thing; raises `RateLimited`."""
         caller = self.actor.address or "?" if self.actor.is_anonymous else self.actor.principal
         self.registry.limiter.take(action, caller)
 
@@ -69,6 +70,11 @@ def _call_of(request: Request) -> Call:
 CallHere = Annotated[Call, Depends(_call_of)]
 
 
+KIB, MIB = 2**10, 2**20
+MOST_KEYS = 2_000  # of a body: each unknown one would become a fault of its own
+_BODY_BYTES = 256 * KIB
+_LARGER_BODIES = {"begin_uploads": MIB, "complete_upload": 2 * MIB}  # a thousand objects, ten thousand parts
+_LARGEST_BODY = "publish_model"  # up to the setting: a hundred thousand files, and a card
 _FIXED_WORDS = {"{name}": ("facets", "activity"), "{version}": ("aliases", "compare", "versions", "visibility")}
 
 
@@ -102,13 +108,17 @@ class NativeRoute(APIRoute):
         async def handle_call(request: Request) -> Response:
             notes_of(request.scope).route = self.path_format
             request.state.call = await self.open_call(request)
-            bounded = JsonRequest(request.scope, request.receive)
+            bounded = JsonRequest(request, self._most_body_bytes(request))
             if self.body_field is not None:
                 check_content_type(request)
                 await bounded.read()  # before the framework does, which would answer any error of ours as its own 400
             return await handle(bounded)
 
         return handle_call
+
+    def _most_body_bytes(self, request: Request) -> int:
+        configured: int = request.app.state.registry.settings.max_body_bytes
+        return configured if self.name == _LARGEST_BODY else min(configured, _LARGER_BODIES.get(self.name, _BODY_BYTES))
 
     async def open_call(self, request: Request) -> Call:
         """Who is calling. Raises `Unauthenticated`."""
@@ -125,7 +135,10 @@ class TicketRoute(NativeRoute):
     """A route whose URL carries its own right; credentials are not looked at."""
 
     async def open_call(self, request: Request) -> Call:
-        """Nobody yet: the handler finds out from the ticket."""
+        """Nobody yet: the handler finds out from the ticket. A forged one is refused before a body is read."""
+        ticket = request.query_params.get("ticket")
+        if ticket is not None:
+            request.app.state.registry.tickets.check(ticket)
         return _call(request, Actor(principal="ticket", name="ticket", sees_public=False))
 
 
@@ -164,6 +177,10 @@ def _call(request: Request, actor: Actor) -> Call:
 class JsonRequest(Request):
     """A request whose body is JSON of bounded size, read by a parser that survives hostile input."""
 
+    def __init__(self, request: Request, most_bytes: int) -> None:
+        super().__init__(request.scope, request.receive)
+        self._most_bytes = most_bytes
+
     async def body(self) -> bytes:
         """The whole body; raises `TooLarge`."""
         if not hasattr(self, "_body"):
@@ -171,7 +188,7 @@ class JsonRequest(Request):
         return self._body
 
     async def _bounded(self) -> AsyncIterator[bytes]:
-        limit, size = self.app.state.registry.settings.max_body_bytes, 0
+        limit, size = self._most_bytes, 0
         announced = self.headers.get("content-length", "0")
         if announced.isdecimal() and int(announced[:20]) > limit:
             raise _too_large(limit)
@@ -192,7 +209,7 @@ class JsonRequest(Request):
 
 
 def _too_large(limit: int) -> TooLarge:
-    return TooLarge(f"The body is larger than this server reads ({limit} bytes).")
+    return TooLarge(f"The body is larger than this operation reads ({limit} bytes).")
 
 
 def parse_json(body: bytes) -> Any:
@@ -205,6 +222,8 @@ def parse_json(body: bytes) -> Any:
         json.loads(body.decode(), object_pairs_hook=_refuse_repeated_keys)
     except ValueError as error:
         raise BadRequest(f"The body is not valid JSON: {error}.") from error
+    if isinstance(parsed, dict) and len(parsed) > MOST_KEYS:
+        raise BadRequest(f"The body has {len(parsed)} keys; no operation reads more than {MOST_KEYS}.")
     return parsed
 
 

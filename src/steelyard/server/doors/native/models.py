@@ -3,9 +3,8 @@
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from sqlalchemy.orm import Session
 
-from steelyard.server.core import aliases, downloads, models, orgs, publish, versions
+from steelyard.server.core import aliases, downloads, models, orgs, versions
 from steelyard.server.core.access import Action
 from steelyard.server.core.downloads import ActivityFilter
 from steelyard.server.core.limits import LimitedAction
@@ -13,7 +12,7 @@ from steelyard.server.core.models import FacetKind, Found, ModelFilter, SortBy
 from steelyard.server.db.tables import Version
 from steelyard.server.doors.native import answers, downloading, publishing
 from steelyard.server.doors.native import schemas as s
-from steelyard.server.doors.native.calls import CallHere, NativeRoute, PublicRoute
+from steelyard.server.doors.native.calls import Call, CallHere, NativeRoute, PublicRoute
 from steelyard.server.doors.native.documentation import CONDITIONAL, CREATED, DETAIL, NO_CONTENT, errors
 from steelyard.server.doors.native.parameters import (
     AliasPath,
@@ -177,13 +176,8 @@ def publish_model(
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Publish a version: whole or not at all, and never changed after."""
-    new = publishing.read_request(body, idempotency_key)
-    new = publishing.with_parameters(call, org, new)
-    with call.registry.database.write() as session:
-        org_row = orgs.get_org(session, call.actor, org)
-        published = publish.publish(session, call.actor, org_row, name, new)
-        status = 201 if published.created else 200
-        return answers.detail_response(request, session, call, published.found, published.version, status=status)
+    published = publishing.publish_version(call, org, name, body, idempotency_key)
+    return _shown(request, call, published.found, published.version, status=201 if published.created else 200)
 
 
 @reads.get("/models/{name}/compare")
@@ -310,7 +304,7 @@ def update_model_metrics(
         found = models.get_model_to(session, call.actor, Action.SET_METRICS, org, name)
         chosen = versions.get_exact(session, found, version)
         versions.update_metrics(session, call.actor, found, chosen, body.root)
-        return _shown(request, session, call, found, chosen)
+    return _shown(request, call, found, chosen)
 
 
 @writes.put("/models/{name}/{version}/yank", response_model=s.ModelDetail, responses=DETAIL)
@@ -322,7 +316,7 @@ def yank_model(
         found = models.get_model_to(session, call.actor, Action.YANK, org, name)
         chosen = versions.get_exact(session, found, version)
         versions.yank(session, call.actor, found, chosen, body.reason)
-        return _shown(request, session, call, found, chosen)
+    return _shown(request, call, found, chosen)
 
 
 @writes.delete("/models/{name}/{version}/yank", response_model=s.ModelDetail, responses=DETAIL)
@@ -332,9 +326,10 @@ def unyank_model(request: Request, call: CallHere, org: OrgPath, name: NamePath,
         found = models.get_model_to(session, call.actor, Action.YANK, org, name)
         chosen = versions.get_exact(session, found, version)
         versions.unyank(session, call.actor, found, chosen)
-        return _shown(request, session, call, found, chosen)
+    return _shown(request, call, found, chosen)
 
 
-def _shown(request: Request, session: Session, call: CallHere, found: Found, version: Version) -> Response:
-    session.flush()
-    return answers.detail_response(request, session, call, found, version)
+def _shown(request: Request, call: Call, found: Found, version: Version, *, status: int = 200) -> Response:
+    """A version as it stands after a change; rendered when the change is committed, since a Detail may be large."""
+    with call.registry.database.read() as session:
+        return answers.detail_response(request, session, call, found, version, status=status)

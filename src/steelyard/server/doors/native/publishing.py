@@ -1,35 +1,33 @@
 """From a publish request to what the core publishes."""
 
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
 
 from sqlalchemy.orm import Session
 
 from steelyard.server.core import orgs, publish, versions
-from steelyard.server.core.access import Action
 from steelyard.server.core.limits import LimitedAction
 from steelyard.server.core.models import Found
-from steelyard.server.core.publish import Description, NewVersion
+from steelyard.server.core.publish import Description, NewVersion, Published
 from steelyard.server.core.reading import count_parameters_of
 from steelyard.server.db.tables import Version
 from steelyard.server.doors.native import schemas as s
 from steelyard.server.doors.native.calls import Call
 from steelyard.server.errors import Fault, Invalid
-from steelyard.server.names import InvalidName, OrgSlug, check_artifact_paths
+from steelyard.server.names import InvalidName, ModelName, Oid, OrgSlug, check_artifact_paths
 from steelyard.server.names import Version as SemVer
 
 
-def read_request(body: s.PublishRequest, idempotency_key: str | None) -> NewVersion:
-    """What the body asks for. Raises `Invalid` naming every fault of its paths, and for a `bump` without a key."""
+def read_request(body: s.PublishRequest, idempotency_key: str | None) -> tuple[NewVersion, list[Fault]]:
+    """What the body asks for, and every fault of its paths, of its OIDs, and of a `bump` without a key."""
     faults = [
         Fault(("body", "artifacts", path), message, "invalid_path")
         for path, message in check_artifact_paths(list(body.artifacts))
     ]
+    faults += _oid_faults(body.artifacts)
     if body.bump and idempotency_key is None:
         faults.append(Fault(("header", "Idempotency-Key"), "send one with `bump`, so that a retry is safe", "missing"))
-    if faults:
-        raise Invalid("This version cannot be published as it is.", faults=tuple(faults))
-    return NewVersion(
-        artifacts={path: str(oid) for path, oid in body.artifacts.items()},
+    new = NewVersion(
+        artifacts=body.artifacts,
         number=body.version,
         bump=body.bump,
         idempotency_key=idempotency_key,
@@ -39,17 +37,34 @@ def read_request(body: s.PublishRequest, idempotency_key: str | None) -> NewVers
         aliases=[str(alias) for alias in body.aliases or ()],
         is_public=bool(body.is_public),
     )
+    return new, faults
 
 
-def with_parameters(call: Call, slug: OrgSlug, new: NewVersion) -> NewVersion:
-    """The same, with the parameters counted from the weights' headers: slow things come before the transaction.
+def _oid_faults(artifacts: Mapping[str, str]) -> Iterator[Fault]:
+    """Not left to the schema, which the event loop checks: there may be a hundred thousand."""
+    for path, oid in artifacts.items():
+        try:
+            Oid.parse(oid)
+        except InvalidName as error:
+            yield Fault(("body", "artifacts", path), str(error))
 
-    Takes the publish from the caller's budget, so that the one who has spent it makes us read nothing.
+
+def publish_version(
+    call: Call, slug: OrgSlug, name: ModelName, body: s.PublishRequest, idempotency_key: str | None
+) -> Published:
+    """Publish what the body asks for. What is slow, hashing and reading headers, comes before the transaction.
+
+    Takes the publish from the caller's budget first, so that the one who has spent it makes us read nothing.
     """
-    with call.read(LimitedAction.PUBLISH) as session:
-        org = orgs.get_org_to(session, call.actor, Action.PUBLISH, slug)
-        weights = publish.list_weight_files(session, org, new.artifacts)
-    return replace(new, parameters=count_parameters_of(call.registry.store, weights))
+    call.take(LimitedAction.PUBLISH)
+    new, faults = read_request(body, idempotency_key)
+    with call.registry.database.read() as session:
+        org = orgs.get_org(session, call.actor, slug)
+        weights = publish.look_ahead(session, call.actor, org, name, new, faults)
+    parameters = count_parameters_of(call.registry.store, weights)
+    with call.registry.database.write() as session:
+        org = orgs.get_org(session, call.actor, slug)
+        return publish.publish(session, call.actor, org, name, new, parameters=parameters)
 
 
 def exact(session: Session, found: Found, reference: str) -> Version:

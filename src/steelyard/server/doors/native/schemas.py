@@ -18,6 +18,7 @@ from pydantic import (
     StrictFloat,
     StrictInt,
     StringConstraints,
+    WithJsonSchema,
     model_validator,
 )
 
@@ -28,7 +29,6 @@ from steelyard.server.doors.native.parameters import (
     AliasText,
     Moment,
     NewSlugText,
-    OidText,
     SemVerText,
     SlugText,
 )
@@ -347,7 +347,7 @@ class PublishRequest(In):
     model_config = ConfigDict(json_schema_extra={"not": {"anyOf": [_BOTH, _NEITHER]}})
     version: SemVerText | None = None
     bump: Literal["major", "minor", "patch"] | None = None
-    artifacts: dict[str, OidText] = Field(
+    artifacts: dict[str, Annotated[str, WithJsonSchema(grammars.OID)]] = Field(
         min_length=1,
         max_length=100_000,
         description="Path to OID",

@@ -288,6 +288,7 @@ def upgrade() -> None:
         sa.Column("dataset_refs", sa.JSON(), nullable=True),
         sa.Column("metrics", sa.JSON(), nullable=True),
         sa.Column("origin", sa.JSON(), nullable=False),
+        sa.Column("parents", sa.JSON(), nullable=False),
         sa.Column("download_count", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("created_by_user_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
