@@ -14,10 +14,10 @@ from steelyard.server.core.accounts import recover_token
 from steelyard.server.db.engine import Database
 from steelyard.server.db.migrate import migrate
 from steelyard.server.errors import RegistryError
-from steelyard.server.jobs.backup import DATABASE_NAME, copy_registry
+from steelyard.server.jobs.backup import Copied, copy_registry
 from steelyard.server.jobs.check import check
 from steelyard.server.jobs.gc import Collected, collect, preview
-from steelyard.server.settings import Settings
+from steelyard.server.settings import DATABASE_NAME, Settings
 from steelyard.server.storage import BlobStore
 from steelyard.server.storage.local import LocalStore
 
@@ -118,8 +118,7 @@ def backup(settings: Settings, target: Path, as_json: bool) -> None:
     """Copy the registry into the folder TARGET, every byte verified; the server may run meanwhile."""
     with _opened(settings) as (database, store):
         done = copy_registry(database, store, target)
-    document = {"target": str(target), "blobs": done.blobs, "bytes": done.bytes, "copied_bytes": done.copied_bytes}
-    _answer(as_json, document, f"{done.blobs} blobs, {done.bytes} bytes in {target}")
+    _tell_copied(as_json, {"target": str(target), "copied_bytes": done.copied_bytes}, done, target)
 
 
 @admin.command()
@@ -139,5 +138,12 @@ def restore(settings: Settings, source: Path, as_json: bool) -> None:
         raise click.ClickException(error.detail) from error
     finally:
         database.close()
-    document = {"data": str(settings.data), "blobs": done.blobs, "bytes": done.bytes}
-    _answer(as_json, document, f"{done.blobs} blobs, {done.bytes} bytes in {settings.data}")
+    _tell_copied(as_json, {"data": str(settings.data)}, done, settings.data)
+
+
+def _tell_copied(as_json: bool, document: dict[str, Any], done: Copied, target: Path) -> None:
+    lines = [f"lost: {oid}" for oid in done.lost] + [f"{done.blobs} blobs, {done.bytes} bytes in {target}"]
+    document |= {"blobs": done.blobs, "bytes": done.bytes, "lost": list(done.lost)}
+    _answer(as_json, document, "\n".join(lines))
+    if done.lost:
+        raise SystemExit(DIFFERENCE_FOUND)

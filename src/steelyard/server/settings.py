@@ -17,6 +17,9 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from steelyard.server.names import Version
+
+DATABASE_NAME = "steelyard.sqlite3"
 KIB, MIB, GIB, TIB = 2**10, 2**20, 2**30, 2**40
 
 Network = IPv4Network | IPv6Network
@@ -58,6 +61,9 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(32 * MIB, ge=KIB, description="Largest JSON body read.")
     max_file_bytes: int = Field(TIB, ge=0, description="Largest single file taken; 0 for no limit.")
     quota_org_bytes: int = Field(0, ge=0, description="Most bytes that one organisation may hold; 0 for no limit.")
+    max_open_uploads: int = Field(
+        20_000, ge=0, description="Most unfinished uploads that one organisation may have; 0 for no limit."
+    )
     free_disk_floor_bytes: int = Field(
         GIB, ge=0, description="Uploads are refused when less than this would stay free on the disk."
     )
@@ -110,6 +116,13 @@ class Settings(BaseSettings):
             raise ValueError("the admin token needs 32 characters or more")
         return value
 
+    @field_validator("min_client")
+    @classmethod
+    def _a_version(cls, value: str | None) -> str | None:
+        if value is not None:
+            Version.parse(value)
+        return value
+
     @field_validator("public_url")
     @classmethod
     def _absolute(cls, value: str | None) -> str | None:
@@ -120,7 +133,7 @@ class Settings(BaseSettings):
     @property
     def database_url(self) -> str:
         """The SQLAlchemy URL in force."""
-        return self.database or f"sqlite:///{(self.data / 'steelyard.sqlite3').absolute()}"
+        return self.database or f"sqlite:///{(self.data / DATABASE_NAME).absolute()}"
 
     @property
     def store_folder(self) -> Path:

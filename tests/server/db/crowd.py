@@ -1,11 +1,10 @@
 """Many models and versions, written straight into the tables: rows as the registry writes them, without the pushes."""
 
-import hashlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import cache
 from itertools import islice
 from typing import Any
-from uuid import UUID
 
 from sqlalchemy import Table as SqlTable
 from sqlalchemy import insert, select, update
@@ -36,12 +35,13 @@ def _table(table: type[Table]) -> SqlTable:
 
 
 def _rows(org_id: int, models: int, versions: int) -> Iterator[tuple[type[Table], Iterator[dict[str, Any]]]]:
+    """The versions of a model share their bytes, as many do."""
     total = models * versions
     yield Model, (_model(org_id, n) for n in range(models))
-    yield Blob, (_blob(n) for n in range(total))
-    yield OrgBlob, ({"org_id": org_id, "blob_id": n + 1} for n in range(total))
-    yield Tree, (_tree(n) for n in range(total))
-    yield TreeBlob, ({"blob_id": n + 1, "tree_id": n + 1} for n in range(total))
+    yield Blob, (_blob(n) for n in range(models))
+    yield OrgBlob, ({"org_id": org_id, "blob_id": n + 1} for n in range(models))
+    yield Tree, (_tree(n, n // versions) for n in range(total))
+    yield TreeBlob, ({"blob_id": n // versions + 1, "tree_id": n + 1} for n in range(total))
     yield Version, (_version(n, n // versions + 1, n % versions) for n in range(total))
     yield ModelFacet, ({"model_id": n + 1, "kind": "framework", "value": "safetensors"} for n in range(models))
 
@@ -52,23 +52,27 @@ def _model(org_id: int, n: int) -> dict[str, Any]:
 
 
 def _blob(n: int) -> dict[str, Any]:
-    digits = hashlib.sha256(str(n).encode()).hexdigest()
+    digits = f"{n:064x}"
     return {"id": n + 1, "oid": f"sha256:{digits}", "size_bytes": 1, "key": f"{digits}.00000000"}
 
 
-def _tree(n: int) -> dict[str, Any]:
-    files = [["model.safetensors", _blob(n)["oid"], 1]]
+def _tree(n: int, blob: int) -> dict[str, Any]:
+    files = [["model.safetensors", f"sha256:{blob:064x}", 1]]
     return {"id": n + 1, "files": files, "file_count": 1, "size_bytes": 1}
 
 
-def _version(n: int, model_id: int, minor: int) -> dict[str, Any]:
+@cache
+def _number(minor: int) -> dict[str, Any]:
     number = SemVer.parse(f"1.{minor}.0")
+    return {"version": str(number), "precedence": number.precedence}
+
+
+def _version(n: int, model_id: int, minor: int) -> dict[str, Any]:
     return {
         "id": n + 1,
-        "uuid": str(UUID(int=n)),
+        "uuid": f"{n:036x}",
         "model_id": model_id,
-        "version": str(number),
-        "precedence": number.precedence,
+        **_number(minor),
         "standing": Standing.STABLE,
         "tree_id": n + 1,
         "artifacts_hash": f"sha256:{n:064x}",
@@ -78,4 +82,5 @@ def _version(n: int, model_id: int, minor: int) -> dict[str, Any]:
         "origin": {},
         "parents": [],
         "created_at": _LONG_AGO,
+        "updated_at": _LONG_AGO,
     }

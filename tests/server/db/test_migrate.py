@@ -10,9 +10,6 @@ from sqlalchemy import Column, PrimaryKeyConstraint, UniqueConstraint, inspect
 from steelyard.server.db.engine import Database
 from steelyard.server.db.migrate import differences, downgrade, migrate
 from steelyard.server.db.tables import Table
-from tests.house import start_server
-from tests.house.people import API
-from tests.reliability.pushing import open_client
 from tests.server.db.starting import start_all
 
 
@@ -74,15 +71,3 @@ def test_of_processes_that_start_together_on_nothing_one_makes_the_admin_and_all
         with closing(sqlite3.connect(tmp_path / f"data{number}/steelyard.sqlite3")) as database:
             for table in ("users", "orgs", "tokens", "signing_keys"):
                 assert database.execute(f"SELECT count(*) FROM {table}").fetchone() == (1,), table
-
-
-def test_two_servers_on_one_data_directory_know_the_same_people(tmp_path: Path) -> None:
-    first = start_server(tmp_path / "data")
-    second = start_server(tmp_path / "data")
-    try:
-        for server in (first, second):
-            with open_client(server.url, server.token) as client:
-                assert client.get(f"{API}/user").json()["username"] == "admin"
-    finally:
-        first.stop()
-        second.stop()

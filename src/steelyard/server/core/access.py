@@ -136,8 +136,9 @@ def allow_writing(actor: Actor) -> None:
         raise Forbidden("This token only reads. Use a token that writes.")
 
 
-def allow_administering(actor: Actor) -> None:
+def allow_administering(actor: Actor, *, only_reading: bool = False) -> None:
     """Raise unless the caller is an instance admin with a credential that is not narrowed to an organisation."""
-    allow_writing(actor)
+    if not only_reading:
+        allow_writing(actor)
     if not actor.is_admin:
         raise Forbidden("Only an instance admin may do this.")

@@ -69,9 +69,15 @@ def begin_grace(session: Session, org_id: int, tree_ids: Collection[int]) -> Non
         )
 
 
-def link(session: Session, org_id: int, oid: str, size_bytes: int, key: str) -> str:
-    """Note that the organisation holds these proven bytes. Answers the key that is kept: ours, or an earlier one."""
+def link(session: Session, org_id: int, oid: str, size_bytes: int, key: str, *, lost_key: str | None = None) -> str:
+    """Note that the organisation holds these proven bytes. Answers the key that is kept: ours, or an earlier one.
+
+    An earlier one whose bytes the store has lost, `lost_key`, is replaced: so lost bytes come back when anybody sends
+    them again.
+    """
     blob = session.scalar(select(Blob).where(Blob.oid == oid))
+    if blob is not None and blob.key == lost_key:
+        blob.key = key
     if blob is None:
         blob = Blob(oid=oid, size_bytes=size_bytes, key=key)
         session.add(blob)

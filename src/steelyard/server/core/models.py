@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, insert, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from steelyard.server.core import blobs
 from steelyard.server.core.access import Action, Actor, allow, visible_to
@@ -39,6 +39,7 @@ class FacetKind(StrEnum):
     TASK_CATEGORY = "task_categories"
 
 
+_NOT_LISTED = [defer(column) for column in (Version.description, Version.dataset_refs, Version.metrics)]
 SortBy = Literal["created_at", "name", "updated_at", "file_size_bytes"]
 
 
@@ -228,7 +229,12 @@ def list_models(
     """A page of the models that the caller may see and the filter passes, each by its latest version."""
     condition = and_(_in_scope(session, actor, slug, wanted), *_filters(wanted))
     total = session.scalar(_joined(select(func.count())).where(condition)) or 0
-    query = _joined(select(Model, Org, Version)).where(condition).order_by(*_order(sort_by, descending=descending))
+    query = (
+        _joined(select(Model, Org, Version))
+        .options(*_NOT_LISTED)
+        .where(condition)
+        .order_by(*_order(sort_by, descending=descending))
+    )
     rows = session.execute(query.offset((page - 1) * limit).limit(limit)).all()
     aliases = _aliases_of(session, [version.id for _, _, version in rows])
     counts = _version_counts(session, [model.id for model, _, _ in rows])

@@ -108,9 +108,10 @@ def remove_member(session: Session, actor: Actor, org: Org, username: str) -> No
 
 def _keep_an_owner(session: Session, org: Org) -> None:
     session.flush()
-    owners = select(func.count()).where(Member.org_id == org.id, Member.role == Role.OWNER)
+    owners = select(func.count()).select_from(Member).join(User, User.id == Member.user_id)
+    owners = owners.where(Member.org_id == org.id, Member.role == Role.OWNER, User.disabled_at.is_(None))
     if not session.scalar(owners):
-        raise Conflict(f"'{org.slug}' would have no owner. Make somebody else an owner first.")
+        raise Conflict(f"'{org.slug}' would have no owner who can act. Make somebody else an owner first.")
 
 
 # --- service accounts

@@ -6,6 +6,7 @@ nothing of it stays. Bytes first, then one short transaction.
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import uuid4
@@ -98,6 +99,15 @@ def _check_room(session: Session, org: Org, missing: Sequence[Wanted], room: Roo
         )
 
 
+def check_floor(settings: Settings, free_bytes: int | None) -> None:
+    """Raise `TooLarge` when the disk is down to its floor: what was granted before may have filled it."""
+    if free_bytes is not None and free_bytes < settings.free_disk_floor_bytes:
+        raise TooLarge(
+            "The disk is down to its floor and takes no more bytes "
+            f"(free_disk_floor_bytes = {settings.free_disk_floor_bytes}). The operator must make room; then go on."
+        )
+
+
 def _under_way_bytes(session: Session, org: Org, but: Sequence[Wanted]) -> int:
     """What other uploads to the organisation were promised room lately, and have not brought yet."""
     lately = utc_now() - timedelta(seconds=UNDER_WAY_SECONDS)
@@ -115,12 +125,24 @@ def _offers(
 ) -> dict[Oid, Offer]:
     """An open upload for each: one that this caller began before, with its parts, or a new one."""
     begun = _find_begun(session, actor, org, missing)
+    _check_count(session, org, len(missing) - len(begun), settings)
     parts = _parts_of(session, [upload.id for upload in begun.values()])
     new = {oid: _new_upload(actor, org, item, settings) for oid, item in missing.items() if oid not in begun}
     session.add_all(new.values())
     session.flush()
     uploads = begun | new
     return {oid: Offer(item, uploads[oid], tuple(parts.get(uploads[oid].id, ()))) for oid, item in missing.items()}
+
+
+def _check_count(session: Session, org: Org, more: int, settings: Settings) -> None:
+    if not more or not settings.max_open_uploads:
+        return
+    count = session.scalar(select(func.count()).select_from(Upload).where(Upload.org_id == org.id)) or 0
+    if count + more > settings.max_open_uploads:
+        raise TooLarge(
+            f"'{org.slug}' has {count} unfinished uploads, and {more} more would pass the limit "
+            f"(max_open_uploads = {settings.max_open_uploads}). Finish some; others go after a while by themselves."
+        )
 
 
 def _find_begun(session: Session, actor: Actor, org: Org, missing: Mapping[Oid, Wanted]) -> dict[Oid, Upload]:
@@ -291,14 +313,25 @@ def _link(database: Database, store: BlobStore, upload: Upload, key: str) -> Non
 
     If it fails, the bytes stay where they are: the commit may have happened, and clean-up removes what has no row.
     """
+    lost_key = _find_lost(database, store, upload)
     with database.write() as session:
         if key == upload.key and session.get(Upload, upload.id) is None:
             return  # the same proof was ended by another call, and what it linked may be collected by now
-        kept_key = blobs.link(session, upload.org_id, upload.oid, upload.size_bytes, key)
+        kept_key = blobs.link(session, upload.org_id, upload.oid, upload.size_bytes, key, lost_key=lost_key)
         session.execute(delete(UploadPart).where(UploadPart.upload_id == upload.id))
         session.execute(delete(Upload).where(Upload.id == upload.id))
     if kept_key != key:
         store.delete(key)
+
+
+def _find_lost(database: Database, store: BlobStore, upload: Upload) -> str | None:
+    """The physical name of these bytes that the registry knows, where the store has no such bytes any more."""
+    with database.read() as session:
+        key = blobs.find_keys(session, [upload.oid]).get(upload.oid)
+    if key is None:
+        return None
+    with store.open(key) or nullcontext() as blob:
+        return None if blob is not None and blob.size_bytes == upload.size_bytes else key
 
 
 def known_ids(session: Session) -> set[str]:

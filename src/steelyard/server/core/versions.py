@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from steelyard.server.core import blobs
@@ -21,6 +21,7 @@ from steelyard.server.errors import Conflict, Fault, Invalid, NotFound
 from steelyard.server.names import Alias, InvalidName, VersionRange, is_range
 from steelyard.server.names import Version as SemVer
 
+MOST_METRICS = 1_000
 Manner = Literal["exact", "alias", "latest", "range"]
 
 
@@ -109,11 +110,6 @@ def list_versions(session: Session, found: Found) -> tuple[list[str], Version | 
     return list(session.scalars(query)), session.scalar(latest_query(found.model.id))
 
 
-def count_versions(session: Session, found: Found) -> int:
-    """How many versions the model has, yanked ones included."""
-    return session.scalar(select(func.count()).where(Version.model_id == found.model.id)) or 0
-
-
 def get_file(session: Session, trees: TreeCache, found: Found, version: Version, path: str) -> File:
     """One artifact; raises `NotFound`."""
     file = trees.get(session, version).files.get(path)
@@ -161,6 +157,9 @@ def update_metrics(
     """Merge metrics into those of a version: keys not sent stay, null removes one."""
     merged = {**(version.metrics or {}), **changes}
     version.metrics = {key: value for key, value in merged.items() if value is not None}
+    if len(version.metrics) > MOST_METRICS:
+        message = f"a version has at most {MOST_METRICS} metrics; this would make {len(version.metrics)}"
+        raise Invalid(f"{message}. Remove some by null.", faults=(Fault(("body",), message, "too_long"),))
     version.updated_at = utc_now()
     record(session, actor, "version.metrics", _full(found, version), org_id=found.org.id, keys=sorted(changes)[:100])
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 from uuid import uuid4
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -93,7 +94,10 @@ def _noting(send: Send, notes: RequestNotes) -> Send:
     async def noting(message: Message) -> None:
         if message["type"] == "http.response.start":
             notes.status = message["status"]
-            MutableHeaders(scope=message)["X-Request-Id"] = notes.request_id
+            headers = MutableHeaders(scope=message)
+            headers["X-Request-Id"] = notes.request_id
+            headers.setdefault("Cache-Control", "no-store")  # what may be kept says so
+            headers.setdefault("Vary", "Authorization, X-API-Key")
         elif message["type"] == "http.response.body":
             notes.sent_bytes += len(message.get("body", b""))
         await send(message)
@@ -105,7 +109,7 @@ def _log(scope: Scope, notes: RequestNotes) -> None:
     """One line a request. Never a query string: it may carry a ticket."""
     fields: dict[str, Any] = {
         "method": scope["method"],
-        "path": scope["path"],
+        "path": quote(scope["path"], safe="/%:@!$&'()*+,;=~"),  # no byte that a terminal would obey
         "status": notes.status,
         "duration_ms": round((time.perf_counter() - notes.began) * 1000, 1),
         "sent_bytes": notes.sent_bytes,

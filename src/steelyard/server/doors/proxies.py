@@ -45,15 +45,24 @@ def _is_trusted(address: str | None, trusted: Sequence[Network]) -> bool:
 
 def _is_address(text: str | None) -> TypeGuard[str]:
     try:
-        return bool(ip_address(text or ""))
+        return "%" not in (text or "%") and bool(ip_address(text or ""))  # a zone may be any text
     except ValueError:
         return False
 
 
 def _first_untrusted(forwarded_for: str, trusted: Sequence[Network]) -> str | None:
-    """The last hop that is no proxy of ours: what stands left of it, the caller may have written himself."""
-    hops = [hop.strip() for hop in forwarded_for.split(",")]
-    return next((hop for hop in reversed(hops) if _is_address(hop) and not _is_trusted(hop, trusted)), None)
+    """The last hop that is no proxy of ours. What stands left of it, the caller may have written himself; so where that
+    hop cannot be read, nothing is believed."""
+    hops = [_bare(hop.strip()) for hop in forwarded_for.split(",")]
+    hop = next((hop for hop in reversed(hops) if not _is_trusted(hop, trusted)), None)
+    return hop if _is_address(hop) else None
+
+
+def _bare(hop: str) -> str:
+    """An address without the port that some proxies add: `192.0.2.1:443`, `[2001:db8::1]:443`."""
+    if hop.startswith("["):
+        return hop[1:].partition("]")[0]
+    return hop.partition(":")[0] if hop.count(":") == 1 else hop
 
 
 def _last(headers: Headers, name: str) -> str:

@@ -19,11 +19,11 @@ from steelyard.server.core import blobs
 from steelyard.server.core.blobs import HeldBlob
 from steelyard.server.db.engine import Database
 from steelyard.server.db.tables import Upload, UploadPart
-from steelyard.server.errors import Conflict, StorageFailed
+from steelyard.server.errors import Conflict
+from steelyard.server.settings import DATABASE_NAME
 from steelyard.server.storage import BlobStore
 from steelyard.server.storage.local import LocalStore
 
-DATABASE_NAME = "steelyard.sqlite3"
 _PIECE_BYTES = 2**20
 _ROUNDS = 3
 _LOGS = ("-wal", "-shm")
@@ -31,17 +31,20 @@ _LOGS = ("-wal", "-shm")
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """What a copy holds, and how many of its bytes were copied this time (the rest was there)."""
+    """What a copy holds, how many of its bytes were copied this time (the rest was there), and the OIDs of bytes that
+    the source has lost."""
 
     blobs: int
     bytes: int
     copied_bytes: int
+    lost: tuple[str, ...] = ()
 
 
 def copy_registry(database: Database, store: BlobStore, target: Path) -> Copied:
     """Copy a registry into a folder that is no data directory yet; run again, it goes on where it was broken off.
 
-    Raises `Conflict` when the folder holds a registry, `StorageFailed` when bytes are lost at the source.
+    Bytes that the source has lost are named, and do not keep the rest from being copied. Raises `Conflict` when the
+    folder holds a registry.
     """
     final = target / DATABASE_NAME
     if any(_with_suffix(final, suffix).exists() for suffix in ("", *_LOGS)):  # a log would be replayed into the copy
@@ -54,12 +57,11 @@ def copy_registry(database: Database, store: BlobStore, target: Path) -> Copied:
         rows = _rows_of(draft)
         lost, some_bytes = _copy_blobs(store, kept, rows)
         copied_bytes += some_bytes
-        if not lost:
-            draft.rename(final)
-            _sync(target)
-            return Copied(len(rows), sum(row.size_bytes for row in rows), copied_bytes)
-        # Bytes that were collected meanwhile are named by no newer copy of the database.
-    raise StorageFailed(f"{len(lost)} blobs cannot be copied, {lost[0]} among them. Run `steelyard admin check`.")
+        if not lost:  # else: bytes that were collected meanwhile are named by no newer copy of the database
+            break
+    draft.rename(final)
+    _sync(target)
+    return Copied(len(rows), sum(row.size_bytes for row in rows), copied_bytes, tuple(lost))
 
 
 def _with_suffix(database: Path, suffix: str) -> Path:

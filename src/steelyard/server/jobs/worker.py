@@ -2,7 +2,6 @@
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 
 from steelyard.server.context import Registry
@@ -10,53 +9,46 @@ from steelyard.server.errors import RegistryError
 from steelyard.server.jobs import gc
 
 log = logging.getLogger(__name__)
-_TICK_SECONDS = 1.0  # the contract lets counts lag by five
+_COUNT_SECONDS = 1.0  # the contract lets counts lag by five
 _RESUME_SECONDS = 60.0  # between looks for proofs that a failing store or database broke off
 
 
 class Worker:
-    """Runs until it is stopped; what fails once is tried again at the next tick."""
+    """A thread for each chore, so that a long clean-up holds up no count. What fails is tried again the next time."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
-        self._next_clean_up = time.monotonic() + registry.settings.gc_interval_seconds
-        self._next_resume = time.monotonic() + _RESUME_SECONDS
+        self._threads = [
+            self._every(_COUNT_SECONDS, "counts could not be written yet", self._write_down),
+            self._every(_RESUME_SECONDS, "proofs could not be resumed", registry.prover.resume),
+        ]
+        if interval := registry.settings.gc_interval_seconds:
+            self._threads.append(self._every(interval, "clean-up did not end", self._clean_up))
 
     def start(self) -> None:
-        """Go on with what an earlier server left, then tick."""
+        """Go on with what an earlier server left, then with the chores."""
         self._registry.prover.resume()
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
         """Finish what runs, and write down what is not yet."""
         self._stopping.set()
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
         self._registry.prover.close()
-        self._tick()
+        _attempt("counts are lost", self._write_down)
 
-    def _run(self) -> None:
-        while not self._stopping.wait(_TICK_SECONDS):
-            self._tick()
-            self._resume_when_due()
-            self._clean_up_when_due()
+    def _every(self, seconds: float, failed: str, chore: Callable[[], object]) -> threading.Thread:
+        def run() -> None:
+            while not self._stopping.wait(seconds):
+                _attempt(failed, chore)
 
-    def _tick(self) -> None:
-        registry = self._registry
-        _attempt("counts could not be written yet", lambda: registry.usage.write_down(registry.database))
+        return threading.Thread(target=run, name=getattr(chore, "__name__", "chore").strip("_"), daemon=True)
 
-    def _resume_when_due(self) -> None:
-        if time.monotonic() >= self._next_resume:
-            self._next_resume = time.monotonic() + _RESUME_SECONDS
-            _attempt("proofs could not be resumed", self._registry.prover.resume)
-
-    def _clean_up_when_due(self) -> None:
-        settings = self._registry.settings
-        if not settings.gc_interval_seconds or time.monotonic() < self._next_clean_up:
-            return
-        self._next_clean_up = time.monotonic() + settings.gc_interval_seconds
-        _attempt("clean-up did not end", self._clean_up)
+    def _write_down(self) -> None:
+        self._registry.usage.write_down(self._registry.database)
 
     def _clean_up(self) -> None:
         settings = self._registry.settings

@@ -134,7 +134,6 @@ def test_an_etag_of_somebody_else_who_sees_less_is_another_one(tiny: ModelAt, bo
     tiny.publish("1.0.0")
     tiny.make_public()
     mine = tiny.get()
-    assert mine.headers["vary"] == "Authorization"
     assert tiny.seen_by(bob).get(headers={"If-None-Match": mine.headers["etag"]}).status_code == 200
 
 

@@ -1,6 +1,7 @@
 """Bytes on their way out: single files, and whole versions as one tar behind a link of its own (contract section 4)."""
 
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
@@ -92,7 +93,7 @@ def _counting(request: Request, call: Call, version: Version, etag: str) -> Back
 
 def _caching(*, exact: bool) -> dict[str, str]:
     lasting = "private, max-age=31536000, immutable"
-    return {"Cache-Control": lasting if exact else "private, no-cache", "Vary": "Authorization"}
+    return {"Cache-Control": lasting if exact else "private, no-cache"}
 
 
 def _file_path(found: Found, version: Version, path: str) -> str:
@@ -107,6 +108,7 @@ def get_model_archive(
     """Get a whole version as one uncompressed tar. The link, with its ticket, comes from the download operation."""
     with call.registry.database.read() as session:
         actor = _actor_of(session, call, request, ticket, f"{org}/{name.key}:{version}")
+        replace(call, actor=actor).take(LimitedAction.TRANSFER)
         found = models.get_model(session, actor, org, name)
         chosen = versions.get_exact(session, found, version)
         archive = reading.plan_version(session, call.registry.trees, chosen)

@@ -250,13 +250,16 @@ def delete_model(call: CallHere, org: OrgPath, name: NamePath, version: ExactVer
 
 
 @reads.post("/models/{name}/{version}/download")
-def initiate_model_download(call: CallHere, org: OrgPath, name: NamePath, version: ReferencePath) -> s.DownloadTicket:
+def initiate_model_download(
+    response: Response, call: CallHere, org: OrgPath, name: NamePath, version: ReferencePath
+) -> s.DownloadTicket:
     """Get a link that yields the whole version as one tar and needs no credential until it expires."""
     with call.write(LimitedAction.DOWNLOAD) as session:
         found = models.get_model(session, call.actor, org, name)
         chosen = versions.resolve(session, found, version).version
         download = downloads.start_download(session, call.actor, found, chosen)
         answer = downloading.ticket_for(call, found, chosen, download.uuid)
+        response.headers["Content-Location"] = answers.model_path(found, chosen.version)
     call.registry.usage.note_download(chosen, call.actor)
     return answer
 

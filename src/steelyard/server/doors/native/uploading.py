@@ -222,6 +222,8 @@ def _open(
             raise NotFound("There is no such upload: it failed or was thrown away. Ask for a new one.")
     if upload is not None and upload.org_id != org_row.id:
         raise NotFound("There is no such upload in this organisation.")
+    if purpose != "complete":
+        uploads.check_floor(call.registry.settings, call.registry.store.free_bytes())
     return _Opened(read, upload)
 
 
