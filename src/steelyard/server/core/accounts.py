@@ -9,7 +9,7 @@ from steelyard.server.core import tokens
 from steelyard.server.core.access import Actor, allow_administering
 from steelyard.server.core.audit import record
 from steelyard.server.core.orgs import add_org
-from steelyard.server.core.tokens import NewToken
+from steelyard.server.core.tokens import NewToken, own_org_id
 from steelyard.server.db.tables import User, utc_now
 from steelyard.server.errors import AlreadyExists, Conflict, NotFound
 from steelyard.server.names import OrgSlug
@@ -36,7 +36,7 @@ def create_user(session: Session, actor: Actor, username: OrgSlug, email_address
     allow_administering(actor)
     user, token = _add_user(session, username, email_address, expires_at=actor.expires_at)
     record(session, actor, "user.create", username)
-    return user, token
+    record(session, actor, "user.create", username, org_id=own_org_id(session, user))
 
 
 def create_first_admin(session: Session, secret: str | None) -> NewToken | None:
@@ -45,7 +45,7 @@ def create_first_admin(session: Session, secret: str | None) -> NewToken | None:
         return None
     user, token = _add_user(session, "admin", None, secret=secret)
     user.is_admin = True
-    record(session, _SYSTEM, "user.create", "admin", is_admin=True)
+    record(session, _SYSTEM, "user.create", "admin", org_id=own_org_id(session, user), is_admin=True)
     return token
 
 
@@ -85,9 +85,8 @@ def set_user(session: Session, actor: Actor, username: str, *, disabled: bool | 
     if not session.scalar(select(func.count()).where(User.is_admin, User.disabled_at.is_(None))):
         raise Conflict("An instance keeps one admin who can act. Make another user an admin first.")
     changes = {"disabled": disabled, "is_admin": is_admin}
-    record(
-        session, actor, "user.update", username, **{key: value for key, value in changes.items() if value is not None}
-    )
+    said = {key: value for key, value in changes.items() if value is not None}
+    record(session, actor, "user.update", username, org_id=own_org_id(session, user), **said)
     return user
 
 
@@ -96,12 +95,15 @@ def create_token_for(session: Session, actor: Actor, username: str) -> NewToken:
     allow_administering(actor)
     user = get_user(session, username)
     made = tokens.issue(session, user, name=f"made by {actor.name}", expires_at=actor.expires_at)
-    record(session, actor, "token.create", f"{username}/{made.token.uuid}", name=made.token.name)
+    target = f"{username}/{made.token.uuid}"
+    record(session, actor, "token.create", target, org_id=own_org_id(session, user), name=made.token.name)
     return made
 
 
 def recover_token(session: Session, username: str) -> NewToken:
     """A new token for a user, made by whoever holds the data directory."""
-    made = tokens.issue(session, get_user(session, username), name="made offline")
-    record(session, _SYSTEM, "token.create", f"{username}/{made.token.uuid}", name=made.token.name)
+    user = get_user(session, username)
+    made = tokens.issue(session, user, name="made offline")
+    target = f"{username}/{made.token.uuid}"
+    record(session, _SYSTEM, "token.create", target, org_id=own_org_id(session, user), name=made.token.name)
     return made

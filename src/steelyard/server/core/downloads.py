@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from steelyard.server.core.access import Actor
 from steelyard.server.core.models import Found
 from steelyard.server.db.engine import Database
-from steelyard.server.db.tables import Download, DownloadHit, Token, Version, utc_now
+from steelyard.server.db.tables import Download, DownloadHit, Org, Token, Version, utc_now
 from steelyard.server.errors import NotFound
 
 HOUR_SECONDS = 3600
@@ -50,9 +50,11 @@ def start_download(session: Session, actor: Actor, found: Found, version: Versio
     return download
 
 
-def get_download(session: Session, actor: Actor, org_id: int, download_uuid: str) -> tuple[Download, Version | None]:
+def get_download(session: Session, actor: Actor, slug: str, download_uuid: str) -> tuple[Download, Version | None]:
     """A download that the caller began himself, and its version if that is still there; raises `NotFound`."""
-    query = select(Download).where(Download.uuid == download_uuid, Download.org_id == org_id)
+    query = (
+        select(Download).join(Org, Org.id == Download.org_id).where(Org.slug == slug, Download.uuid == download_uuid)
+    )
     download = session.scalar(query.where(Download.principal == actor.principal))
     if download is None:
         raise NotFound("You began no such download here. `POST …/download` begins one.")

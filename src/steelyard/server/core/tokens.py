@@ -75,8 +75,14 @@ def create_own_token(session: Session, actor: Actor, wish: TokenWish) -> NewToke
     check_expiry(wish.expires_at)
     access, org_id, expires_at = _narrowed(actor, wish)
     made = issue(session, user, name=wish.name, org_id=org_id, access=access, expires_at=expires_at)
-    record(session, actor, "token.create", f"{user.username}/{made.token.uuid}", org_id=org_id, name=wish.name)
+    audited_in = org_id if org_id is not None else own_org_id(session, user)
+    record(session, actor, "token.create", f"{user.username}/{made.token.uuid}", org_id=audited_in, name=wish.name)
     return made
+
+
+def own_org_id(session: Session, user: User) -> int | None:
+    """The organisation of a person's own name: where he can read what was done to his account."""
+    return session.scalar(select(Org.id).where(Org.slug == user.username))
 
 
 def check_expiry(expires_at: datetime | None) -> None:
@@ -132,7 +138,8 @@ def revoke_own_token(session: Session, actor: Actor, token_uuid: str) -> None:
     token = next((t for t, _ in list_own_tokens(session, actor) if t.uuid == token_uuid), None)
     if token is None:
         raise NotFound("You have no such token, or it is revoked already. `GET /user/api-keys` lists yours.")
-    revoke(session, actor, token, target=f"{actor.name}/{token.uuid}", org_id=token.org_id)
+    org_id = token.org_id if token.org_id is not None else own_org_id(session, session.get_one(User, token.user_id))
+    revoke(session, actor, token, target=f"{actor.name}/{token.uuid}", org_id=org_id)
 
 
 def revoke(session: Session, actor: Actor, token: Token, *, target: str, org_id: int | None) -> None:

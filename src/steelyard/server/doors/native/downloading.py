@@ -15,7 +15,7 @@ from steelyard.server.core.access import Actor
 from steelyard.server.core.limits import LimitedAction
 from steelyard.server.core.models import Found
 from steelyard.server.core.tickets import Ticket
-from steelyard.server.db.tables import Download, Model, Org, Version
+from steelyard.server.db.tables import Download, Version
 from steelyard.server.doors.native import schemas as s
 from steelyard.server.doors.native.answers import model_path
 from steelyard.server.doors.native.calls import Call, CallHere, PublicRoute, TicketRoute, acting_as
@@ -31,7 +31,7 @@ from steelyard.server.doors.native.parameters import (
 from steelyard.server.doors.ranges import if_none_match
 from steelyard.server.doors.sending import OCTETS, ArchiveSource, BlobSource, BytesResponse, attachment
 from steelyard.server.errors import NotFound, Unauthenticated
-from steelyard.server.names import ModelName
+from steelyard.server.names import ModelName, OrgSlug
 
 _TAR = "application/x-tar"
 
@@ -142,14 +142,15 @@ def ticket_for(call: Call, found: Found, version: Version, download_uuid: str) -
     )
 
 
-def status_of(session: Session, call: Call, org: Org, download: Download, version: Version | None) -> s.DownloadStatus:
+def status_of(
+    session: Session, call: Call, slug: OrgSlug, download: Download, version: Version | None
+) -> s.DownloadStatus:
     """How a download stands; one of a version that is gone, or hidden by now, has failed."""
     if version is None:
-        error = f"{org.slug}/{download.model_name}:{download.model_version} was deleted"
+        error = f"{slug}/{download.model_name}:{download.model_version} was deleted"
         return s.DownloadStatus(download_id=download.uuid, status="failed", error=error)
-    model = session.get_one(Model, version.model_id)
     try:
-        found = models.get_model(session, call.actor, org.slug, ModelName.parse(model.name))
+        found = models.get_model(session, call.actor, slug, ModelName.parse(download.model_name))
     except NotFound as error:
         return s.DownloadStatus(download_id=download.uuid, status="failed", error=error.detail)
     url, expires_at = _link(call, found, version)

@@ -268,9 +268,8 @@ def initiate_model_download(
 def get_model_download_status(call: CallHere, org: OrgPath, download_id: UuidPath) -> s.DownloadStatus:
     """Get how a download stands that the caller began, with a fresh link."""
     with call.read() as session:
-        org_row = orgs.get_org(session, call.actor, org)
-        download, version = downloads.get_download(session, call.actor, org_row.id, download_id)
-        return downloading.status_of(session, call, org_row, download, version)
+        download, version = downloads.get_download(session, call.actor, org, download_id)
+        return downloading.status_of(session, call, org, download, version)
 
 
 @writes.post("/models/{name}/{version}/aliases")

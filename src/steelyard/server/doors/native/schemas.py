@@ -331,6 +331,8 @@ def _check_json(value: Any, depth: int) -> None:
 def _check_refs(refs: list[Any]) -> list[Any]:
     for ref in refs:
         _check_json(ref, 1)
+    if len(json.dumps(refs).encode()) > ORIGIN_MOST_BYTES:
+        raise ValueError(f"references take {ORIGIN_MOST_BYTES} bytes of JSON at most")
     return refs
 
 
