@@ -66,7 +66,9 @@ def test_bytes_never_change_after_their_proof(shared_server: RunningServer) -> N
     """Whoever holds the links sends other bytes all the while: what is completed is what was announced, or nothing."""
     outcomes: set[int] = set()
     with new_person(shared_server, "hostile") as ada:
-        for number in range(25):
+        for number in range(150):
+            if number > 20 and len(outcomes) > 1:
+                break
             data = Random(number).randbytes(4 * PART_BYTES)
             href, links = begin(ada, "hostile/tiny", data)
             attackers = [threading.Thread(target=_overwrite, args=(links[str(part)],)) for part in (1, 2, 3, 4)]

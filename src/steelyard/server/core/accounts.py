@@ -35,8 +35,8 @@ def create_user(session: Session, actor: Actor, username: OrgSlug, email_address
     it. Raises `AlreadyExists`."""
     allow_administering(actor)
     user, token = _add_user(session, username, email_address, expires_at=actor.expires_at)
-    record(session, actor, "user.create", username)
     record(session, actor, "user.create", username, org_id=own_org_id(session, user))
+    return user, token
 
 
 def create_first_admin(session: Session, secret: str | None) -> NewToken | None:
