@@ -1,8 +1,10 @@
 """`steelyard serve`: one process, the embedded defaults, ready for one machine. Every setting is a flag."""
 
 import asyncio
+import errno
 import logging
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -48,6 +50,7 @@ def serve(**flags: str | None) -> None:
     settings = read_settings(flags)
     configure_logging(settings)
     try:
+        check_port(settings)
         registry = open_registry(settings)
         _greet(registry)
     except (ValueError, OSError, RegistryError) as error:
@@ -64,6 +67,23 @@ def read_settings(flags: dict[str, str | None]) -> Settings:
         raise click.UsageError(f"These settings do not work: {faults}") from error
     except ValueError as error:
         raise click.UsageError(f"The settings file cannot be read: {error}") from error
+
+
+def check_port(settings: Settings) -> None:
+    """Raise OSError where somebody listens already: the server itself would share the port with him, in silence."""
+    where = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    for family, kind, protocol, _, address in where:
+        try:
+            _bind_once(socket.socket(family, kind, protocol), address)
+        except OSError as error:
+            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):  # `localhost`, where there is no IPv6
+                raise
+
+
+def _bind_once(probe: socket.socket, address: Any) -> None:
+    with probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what is only closing does not count
+        probe.bind(address)
 
 
 def _greet(registry: Registry) -> None:

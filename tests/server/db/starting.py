@@ -4,6 +4,7 @@ import multiprocessing
 from multiprocessing.managers import SyncManager
 from pathlib import Path
 from threading import Barrier
+from typing import Any
 
 from steelyard.server.app import open_registry
 from steelyard.server.core.accounts import create_first_admin
@@ -18,7 +19,8 @@ def open_together(folders: list[Path], barrier: Barrier) -> list[str]:
 def _open_one(folder: Path, barrier: Barrier) -> str:
     barrier.wait(timeout=60)
     try:
-        registry = open_registry(Settings(data=folder))
+        chosen: dict[str, Any] = {"data": folder}
+        registry = open_registry(Settings(**chosen))
         with registry.database.write() as session:
             made = create_first_admin(session, None)
         registry.database.close()

@@ -8,8 +8,9 @@ import pytest
 
 from steelyard.server.db.engine import Database
 from steelyard.server.errors import Conflict, StorageFailed
-from steelyard.server.jobs.backup import DATABASE_NAME, copy_registry
+from steelyard.server.jobs.backup import copy_registry
 from steelyard.server.jobs.check import check
+from steelyard.server.settings import DATABASE_NAME
 from steelyard.server.storage.local import LocalStore
 from tests.house.people import oid_of
 from tests.server.jobs.conftest import PART_BYTES, Yard

@@ -12,10 +12,10 @@ from datetime import datetime
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from steelyard.server.core.access import Actor
+from steelyard.server.core.access import Actor, visible_to
 from steelyard.server.core.models import Found
 from steelyard.server.db.engine import Database
-from steelyard.server.db.tables import Download, DownloadHit, Org, Token, Version, utc_now
+from steelyard.server.db.tables import Download, DownloadHit, Model, Org, Token, Version, utc_now
 from steelyard.server.errors import NotFound
 
 HOUR_SECONDS = 3600
@@ -55,10 +55,21 @@ def get_download(session: Session, actor: Actor, slug: str, download_uuid: str) 
     query = (
         select(Download).join(Org, Org.id == Download.org_id).where(Org.slug == slug, Download.uuid == download_uuid)
     )
+    if actor.narrowed_to_org_id is not None:
+        query = query.where(Download.org_id == actor.narrowed_to_org_id)
     download = session.scalar(query.where(Download.principal == actor.principal))
-    if download is None:
+    version = session.get(Version, download.version_id) if download and download.version_id else None
+    if download is None or _is_beyond(session, actor, download, version):
         raise NotFound("You began no such download here. `POST …/download` begins one.")
-    return download, session.get(Version, download.version_id) if download.version_id else None
+    return download, version
+
+
+def _is_beyond(session: Session, actor: Actor, download: Download, version: Version | None) -> bool:
+    """Whether the caller's token is narrowed to another organisation, and may not see what a wider one of his did."""
+    if actor.narrowed_to_org_id in (None, download.org_id):
+        return False
+    model_id = version.model_id if version else None
+    return session.scalar(select(Model.id).where(Model.id == model_id, visible_to(actor))) is None
 
 
 def list_activity(

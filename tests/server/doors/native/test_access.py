@@ -158,10 +158,10 @@ def _check_refusal(world: World, row: Row, name: str, attempt: Attempt) -> None:
 def _reasons(row: Row, name: str) -> tuple[str, ...]:
     """What a 403 may say."""
     match row.demands, name:
+        case "an instance admin", _:
+            return ("Only an instance admin", "token only reads")
         case _, "read_only":
             return ("token only reads",)
-        case "an instance admin", _:
-            return ("Only an instance admin",)
         case "a person", _:
             return ("Only a person",)
         case _, "reader" | "contributor" | "service":

@@ -116,7 +116,8 @@ def test_an_exact_version_is_cached_for_ever_and_what_may_move_is_not(shelf: Mod
     }
     for reference, caching in expected.items():
         for response in (shelf.get(f"/{reference}/files/empty"), shelf.head(f"/{reference}/files/sub/weights.bin")):
-            assert (response.headers["cache-control"], response.headers["vary"]) == (caching, "Authorization")
+            assert response.headers["cache-control"] == caching
+            assert "Authorization" in response.headers["vary"].split(", ")
             assert response.headers["content-location"].startswith(f"/api/v1{shelf.path}/1.0.0/files/")
 
 

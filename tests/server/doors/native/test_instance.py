@@ -128,7 +128,7 @@ INSIDE, OUTSIDE = "http://inside:8950", "https://models.example.com"
         ("10.0.0.1", FORWARDED, OUTSIDE, "203.0.113.9"),
         ("::1", FORWARDED, OUTSIDE, "203.0.113.9"),
         ("10.0.0.1", {**FORWARDED, "X_Forwarded_For": "1.2.3.4, 203.0.113.9, 10.0.0.7"}, OUTSIDE, "203.0.113.9"),
-        ("10.0.0.1", {**FORWARDED, "X_Forwarded_For": "203.0.113.9, nonsense"}, OUTSIDE, "203.0.113.9"),
+        ("10.0.0.1", {**FORWARDED, "X_Forwarded_For": "203.0.113.9, nonsense"}, OUTSIDE, "10.0.0.1"),
         ("10.0.0.1", {"X_Forwarded_For": "10.1.1.1"}, INSIDE, "10.0.0.1"),
         ("10.0.0.1", {"X_Forwarded_Proto": "javascript"}, INSIDE, "10.0.0.1"),
     ],

@@ -4,8 +4,10 @@ import json
 import re
 import shlex
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
@@ -13,9 +15,9 @@ import httpx2
 import pytest
 
 from steelyard.server.doors.native.examples import BYTES, HOST, OID, TOKEN
-from tests.conftest import MakeRegistered
 from tests.house import Person, Registered
 from tests.house.people import oid_of
+from tests.house.registries import open_registered
 
 # The statuses of the seed page's operation, on every operation.
 SEED_STATUSES = {"400", "401", "403", "404", "409", "422", "426", "429", "500", "502", "504"}
@@ -77,13 +79,9 @@ class Operation:
 @pytest.fixture(scope="module")
 def document(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The document of a server with its defaults."""
-    from steelyard.server.app import create_app, open_registry
-    from steelyard.server.settings import Settings
-
-    registry = open_registry(Settings.model_validate({"data": tmp_path_factory.mktemp("data")}))
-    document: dict[str, Any] = create_app(registry).openapi()
-    registry.database.close()
-    return document
+    with open_registered(data=tmp_path_factory.mktemp("document") / "data") as registered:
+        said: dict[str, Any] = registered.client.get("/openapi.json").json()
+    return said
 
 
 def operations_of(document: dict[str, Any]) -> Iterator[Operation]:
@@ -299,15 +297,29 @@ MODELS_OPERATIONS = sorted(
 )
 
 
-@pytest.fixture
-def example_registry(make_registered: MakeRegistered) -> Registered:
+@contextmanager
+def example_registry(folder: Path) -> Iterator[Registered]:
     """A registry with what the examples name."""
-    registered = make_registered(limits="off")
-    assert registered.admin.post("/orgs", {"key": "example"}).status_code == 201
-    for version, aliases in (("1.0.0", ["production"]), ("1.1.0", [])):
-        files = {"model.safetensors": BYTES}
-        assert registered.admin.publish(f"example/example:{version}", files, aliases=aliases).status_code == 201
-    return registered
+    with open_registered(data=folder, limits="off") as registered:
+        assert registered.admin.post("/orgs", {"key": "example"}).status_code == 201
+        for version, aliases in (("1.0.0", ["production"]), ("1.1.0", [])):
+            files = {"model.safetensors": BYTES}
+            assert registered.admin.publish(f"example/example:{version}", files, aliases=aliases).status_code == 201
+        yield registered
+
+
+@pytest.fixture(scope="module")
+def to_read(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registered]:
+    """One for the examples that change nothing."""
+    with example_registry(tmp_path_factory.mktemp("to-read") / "data") as registered:
+        yield registered
+
+
+@pytest.fixture
+def to_change(tmp_path: Path) -> Iterator[Registered]:
+    """One for each example that does."""
+    with example_registry(tmp_path / "data") as registered:
+        yield registered
 
 
 def test_the_examples_speak_of_bytes_that_exist() -> None:
@@ -316,14 +328,15 @@ def test_the_examples_speak_of_bytes_that_exist() -> None:
 
 @pytest.mark.parametrize("operation_id", MODELS_OPERATIONS)
 def test_the_curl_example_works_as_it_stands(
-    operation_id: str, document: dict[str, Any], example_registry: Registered
+    operation_id: str, document: dict[str, Any], request: pytest.FixtureRequest
 ) -> None:
     op = next(op for op in operations_of(document) if op.id == operation_id)
-    request = parse_curl(op.sample)
+    registered: Registered = request.getfixturevalue("to_read" if op.method in ("GET", "HEAD") else "to_change")
+    asked = parse_curl(op.sample)
     prepare = PREPARED.get(operation_id)
     if prepare:
-        prepare(example_registry, request)
-    answer = _send(example_registry.admin, request)
+        prepare(registered, asked)
+    answer = _send(registered.admin, asked)
     assert str(answer.status_code) in op.said["responses"], answer.text
     assert 200 <= answer.status_code < 300, answer.text
 
@@ -333,10 +346,10 @@ def test_the_curl_example_works_as_it_stands(
     ["get_user", "list_users", "create_user", "create_org", "create_api_key", "get_org", "list_audit_events"],
 )
 def test_the_curl_examples_around_the_models_work_too(
-    operation_id: str, document: dict[str, Any], example_registry: Registered
+    operation_id: str, document: dict[str, Any], to_read: Registered
 ) -> None:
     op = next(op for op in operations_of(document) if op.id == operation_id)
-    answer = _send(example_registry.admin, parse_curl(op.sample))
+    answer = _send(to_read.admin, parse_curl(op.sample))
     assert 200 <= answer.status_code < 300, answer.text
 
 
@@ -375,27 +388,27 @@ def _addresses(page: str, scripts_too: bool = True) -> set[str]:
 
 
 @pytest.mark.parametrize("page", ["/docs", "/redoc"])
-def test_a_page_loads_everything_from_here(page: str, registered: Registered) -> None:
-    shown = registered.client.get(page)
+def test_a_page_loads_everything_from_here(page: str, to_read: Registered) -> None:
+    shown = to_read.client.get(page)
     assert (shown.status_code, shown.headers["content-type"]) == (200, "text/html; charset=utf-8")
     found = _addresses(shown.text)
     assert {"/openapi.json", "/docs/assets/favicon.png"} < found
     for address in found:
         absolute = urljoin("http://127.0.0.1/docs", address)
         assert urlsplit(absolute).netloc == "127.0.0.1", f"{page} loads {address}"
-        assert registered.client.get(absolute).status_code == 200, f"{page} loads {address}"
+        assert to_read.client.get(absolute).status_code == 200, f"{page} loads {address}"
 
 
-def test_the_stylesheet_loads_nothing_from_elsewhere(registered: Registered) -> None:
-    style = registered.client.get("/docs/assets/swagger-ui.css").text
+def test_the_stylesheet_loads_nothing_from_elsewhere(to_read: Registered) -> None:
+    style = to_read.client.get("/docs/assets/swagger-ui.css").text
     for address in re.findall(r"url\(\s*['\"]?([^'\")]+)", style):
         assert address.startswith("data:"), address
     assert "@import" not in style
 
 
 @pytest.mark.parametrize("page", ["/docs", "/redoc"])
-def test_a_page_may_run_only_its_own_scripts_and_ask_only_here(page: str, registered: Registered) -> None:
-    headers = registered.client.get(page).headers
+def test_a_page_may_run_only_its_own_scripts_and_ask_only_here(page: str, to_read: Registered) -> None:
+    headers = to_read.client.get(page).headers
     policy = dict(part.strip().partition(" ")[::2] for part in headers["content-security-policy"].split(";"))
     assert policy["default-src"] == "'none'"
     assert policy["connect-src"] == "'self'"
@@ -405,9 +418,9 @@ def test_a_page_may_run_only_its_own_scripts_and_ask_only_here(page: str, regist
     assert headers["referrer-policy"] == "no-referrer"
 
 
-def test_the_pages_need_no_token_and_leave_no_path_out_of_their_folder(registered: Registered) -> None:
-    assert registered.client.get("/docs/assets/swagger-ui-bundle.js").status_code == 200
+def test_the_pages_need_no_token_and_leave_no_path_out_of_their_folder(to_read: Registered) -> None:
+    assert to_read.client.get("/docs/assets/swagger-ui-bundle.js").status_code == 200
     for path in ("../../pyproject.toml", "%2e%2e/core.py", "..%2fcore.py", "%5c..%5ccore.py", "x%00.js"):
-        answer = registered.client.get(f"/docs/assets/{path}")
+        answer = to_read.client.get(f"/docs/assets/{path}")
         assert answer.status_code in (400, 404), unquote(path)
         assert answer.json()["code"] == answer.status_code, unquote(path)
