@@ -36,7 +36,7 @@ MAY_IMPORT: Mapping[str, Iterable[str]] = {
     "steelyard.cli.admin": [SERVER, "steelyard.cli.serve", "click"],
     f"{SERVER}.names": [],
     f"{SERVER}.errors": [],
-    f"{SERVER}.settings": ["pydantic", "pydantic_settings"],
+    f"{SERVER}.settings": [f"{SERVER}.names", "pydantic", "pydantic_settings"],
     f"{SERVER}.logs": [f"{SERVER}.settings"],
     f"{SERVER}.storage": [f"{SERVER}.errors"],
     f"{SERVER}.db": [f"{SERVER}.errors", "sqlalchemy", "alembic"],

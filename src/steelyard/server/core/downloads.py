@@ -55,8 +55,6 @@ def get_download(session: Session, actor: Actor, slug: str, download_uuid: str) 
     query = (
         select(Download).join(Org, Org.id == Download.org_id).where(Org.slug == slug, Download.uuid == download_uuid)
     )
-    if actor.narrowed_to_org_id is not None:
-        query = query.where(Download.org_id == actor.narrowed_to_org_id)
     download = session.scalar(query.where(Download.principal == actor.principal))
     version = session.get(Version, download.version_id) if download and download.version_id else None
     if download is None or _is_beyond(session, actor, download, version):
