@@ -34,16 +34,23 @@ _calls: Counter[str] = Counter()
 @schemathesis.hook
 def before_call(context: HookContext, case: Case, kwargs: dict[str, Any]) -> None:
     """Put real values in place of generated ones: in three calls of four, and always where a call would take away
-    what the others stand on. What was generated to be invalid stays as it is."""
+    what the others stand on. What was generated to be invalid stays as it is, and so does what comes from the answer
+    to an earlier call."""
     operation_id = case.operation.definition.raw["operationId"]
     _calls[operation_id] += 1
-    wanted = operation_id in _TAKES_AWAY or _calls[operation_id] % 4 != 0
-    if _would_break_the_run(operation_id, case.path_parameters) or (wanted and not _is_stateful(case)):
-        _put(case, _stock.ground(operation_id))
+    if _would_break_the_run(operation_id, case.path_parameters):
+        _put(case, _stock.ground(operation_id), linked=set())
+    elif _calls[operation_id] % 4 != 0 or (operation_id in _TAKES_AWAY and not _is_stateful(case)):
+        _put(case, _stock.ground(operation_id), linked=_linked(case))
 
 
 def _is_stateful(case: Case) -> bool:
     return case.meta is not None and case.meta.phase.name.value == "stateful"
+
+
+def _linked(case: Case) -> set[str]:
+    """The parameters that an earlier answer filled."""
+    return {*case._override.path_parameters, *case._override.query} if _is_stateful(case) else set()
 
 
 def _would_break_the_run(operation_id: str, path: dict[str, Any]) -> bool:
@@ -54,13 +61,13 @@ def _would_break_the_run(operation_id: str, path: dict[str, Any]) -> bool:
     return operation_id == "revoke_api_key" and path.get("key_id") == _own_token_id
 
 
-def _put(case: Case, ground: Ground) -> None:
+def _put(case: Case, ground: Ground, *, linked: set[str]) -> None:
     if not _is_invalid(case, ParameterLocation.PATH):
-        names = (name for name in case.path_parameters if not _is_subject(case, ParameterLocation.PATH, name))
-        case.path_parameters.update({name: ground.path[name] for name in names if name in ground.path})
+        free = [name for name in case.path_parameters if not _is_subject(case, ParameterLocation.PATH, name)]
+        case.path_parameters.update({n: ground.path[n] for n in free if n in ground.path and n not in linked})
     if not _is_invalid(case, ParameterLocation.QUERY):
-        names = (name for name in ground.query if not _is_subject(case, ParameterLocation.QUERY, name))
-        case.query.update({name: ground.query[name] for name in names})
+        free = [name for name in ground.query if not _is_subject(case, ParameterLocation.QUERY, name)]
+        case.query.update({n: ground.query[n] for n in free if n not in linked})
     if not _is_invalid(case, ParameterLocation.BODY):
         _put_body(case, ground)
 
