@@ -84,12 +84,9 @@ def test_a_damaged_database_is_a_502_until_it_is_mended(shared_server: RunningSe
     with new_person(shared_server, "damaged") as ada:
         assert ada.publish("damaged/tiny:1.0.0").status_code == 201
         with damaged(database):
+            assert_not_ready(ada.client, "database")
             assert_fault(ada.get("/org/damaged/models/tiny"), 502, "database_error")
             assert_fault(ada.post("/org/damaged/models/tiny/versions", publish_body("2.0.0")), 502, "database_error")
-            ready = ada.client.get("/ready")
-            assert_fault(ready, 503, "unavailable_error")
-            assert "database" in ready.json()["detail"]
-            assert ada.client.get("/health").status_code == 200
         assert ada.get("/org/damaged/models/tiny").json()["version"] == "1.0.0"
         assert ada.publish("damaged/tiny:2.0.0").status_code == 201
 

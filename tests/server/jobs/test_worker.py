@@ -14,7 +14,7 @@ from tests.server.jobs.conftest import PART_BYTES, Yard
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "_TICK_SECONDS", 0.02)
+    monkeypatch.setattr(worker, "_COUNT_SECONDS", 0.02)
     monkeypatch.setattr(worker, "_RESUME_SECONDS", 0.05)
 
 

@@ -22,7 +22,7 @@ class Prover:
     def __init__(self, database: Database, store: BlobStore) -> None:
         self._database, self._store = database, store
         self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="prover")
-        self._lock = threading.RLock()  # a proof that ends at once calls back while it is still being begun
+        self._lock = threading.Lock()
         self._running: dict[str, Future[None]] = {}
 
     def prove(self, upload: Upload) -> Future[None]:

@@ -166,6 +166,21 @@ def test_every_schema_of_the_document_is_there(document: dict[str, Any]) -> None
     assert named <= set(document["components"]["schemas"])
 
 
+def test_every_link_leads_to_an_operation_by_parameters_that_it_has(document: dict[str, Any]) -> None:
+    by_id = {op.id: op for op in operations_of(document)}
+    links = [
+        link
+        for op in by_id.values()
+        for answer in op.said["responses"].values()
+        for link in answer.get("links", {}).values()
+    ]
+    assert len(links) > 30
+    for link in links:
+        target = by_id[link["operationId"]]
+        required = {it["name"] for it in target.said["parameters"] if it.get("required")}
+        assert set(link["parameters"]) == required, target.id
+
+
 def test_detail_describes_its_fields_as_the_seed_page_does(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
     said = {name: field.get("description") for name, field in schemas["ModelDetail"]["properties"].items()}

@@ -10,6 +10,7 @@ from fastapi.openapi.utils import get_openapi
 from steelyard import __version__
 from steelyard.server.doors.native import grammars
 from steelyard.server.doors.native.examples import samples_of
+from steelyard.server.doors.native.links import links_of
 from steelyard.server.doors.native.schemas import ErrorBody
 
 Responses = dict[int | str, dict[str, Any]]
@@ -171,8 +172,10 @@ def openapi_document(app: FastAPI) -> dict[str, Any]:
 def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
     operation["responses"].pop("default", None)
     operation["responses"] = dict(sorted(operation["responses"].items()))
-    for response in operation["responses"].values():
+    for status, response in operation["responses"].items():
         response["headers"] = {**response.get("headers", {}), **_REQUEST_ID}
+        if links := links_of(operation["operationId"], status):
+            response["links"] = links
     needs_token = operation.pop("x-credential", True)
     operation["security"] = [{name: []} for name in _SCHEMES] if needs_token else []
     samples = samples_of(path, method, operation, needs_token=needs_token)
