@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from steelyard.cli.serve import read_settings
+from steelyard.cli.serve import cause_of, read_settings
 from steelyard.server.app import open_store
 from steelyard.server.core.accounts import recover_token
 from steelyard.server.db.engine import Database
@@ -41,7 +41,7 @@ def _opened(settings: Settings) -> Iterator[tuple[Database, BlobStore]]:
         migrate(database)
         yield database, open_store(settings)
     except RegistryError as error:
-        raise click.ClickException(error.detail) from error
+        raise click.ClickException(f"{error.detail}{cause_of(error)}") from error
     finally:
         database.close()
 
@@ -75,7 +75,11 @@ def gc(settings: Settings, dry_run: bool, grace_seconds: int | None, as_json: bo
     run = preview if dry_run else collect
     with _opened(settings) as (database, store):
         found = run(database, store, grace_seconds=grace, upload_ttl_seconds=settings.upload_ttl_seconds)
-    _answer(as_json, _collected(found, dry_run=dry_run), _told(found, dry_run=dry_run))
+        later = preview(database, store, grace_seconds=0, upload_ttl_seconds=settings.upload_ttl_seconds)
+    waiting = later.freed_bytes - (found.freed_bytes if dry_run else 0)
+    document = {**_collected(found, dry_run=dry_run), "waiting_bytes": waiting}
+    told = _told(found, dry_run=dry_run)
+    _answer(as_json, document, f"{told}; {waiting} bytes wait for their grace (--grace-seconds 0 takes them now)")
 
 
 def _collected(found: Collected, *, dry_run: bool) -> dict[str, Any]:

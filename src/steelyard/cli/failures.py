@@ -75,7 +75,7 @@ def next_step(error: Exception, params: Mapping[str, Any], url: str | None) -> s
     model, org = _model_and_org(params)
     roles = f"steelyard member list {org}   (who could do this, or could give you the role)" if org else None
     steps: tuple[tuple[type[Exception], str | None], ...] = (
-        (errors.AuthenticationFailed, f"steelyard login {url}"),
+        (errors.AuthenticationFailed, f"steelyard login {url}" if url else None),
         (errors.Forbidden, roles),
         (errors.NotFound, f"steelyard versions {model}   or   steelyard list {org}" if model else "steelyard org list"),
         (errors.UpgradeRequired, "pip install --upgrade steelyard"),

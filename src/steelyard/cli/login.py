@@ -21,7 +21,7 @@ def login(session: Session, address: str | None, token_stdin: bool) -> None:
     from steelyard.client.errors import InvalidSettings
     from steelyard.client.settings import LoginFile, find_connection, login_path
 
-    url = find_connection(address or session.given_url).url
+    url = session.given_url = find_connection(address or session.given_url).url
     token = session.given_token or _read_token(url, from_stdin=token_stdin or not sys.stdin.isatty())
     if not token:
         raise InvalidSettings("no token was given")

@@ -2,11 +2,15 @@
 
 import asyncio
 import errno
+import fcntl
 import logging
+import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
@@ -50,12 +54,35 @@ def serve(**flags: str | None) -> None:
     settings = read_settings(flags)
     configure_logging(settings)
     try:
-        check_port(settings)
-        registry = open_registry(settings)
-        _greet(registry)
+        address = check_port(settings)
+        with sole_server(settings.data):
+            registry = open_registry(settings)
+            _greet(registry)
+            asyncio.run(_serve(registry, address))
     except (ValueError, OSError, RegistryError) as error:
-        raise click.ClickException(f"The registry cannot start: {error}") from error
-    asyncio.run(_serve(registry))
+        raise click.ClickException(f"The registry cannot start: {error}{cause_of(error)}") from error
+
+
+def cause_of(error: Exception) -> str:
+    """What the database or the disk itself said. For whoever runs the registry, and never for its callers."""
+    cause = error.__cause__
+    return f" ({getattr(cause, 'orig', None) or cause})" if isinstance(error, RegistryError) and cause else ""
+
+
+@contextmanager
+def sole_server(data: Path) -> Iterator[None]:
+    """Hold the data directory while a server runs on it. Raises OSError where another one does."""
+    data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor = os.open(data / "server.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # it ends with the process, however that ends
+    except BlockingIOError:
+        os.close(descriptor)
+        raise OSError(f"another server runs on the data directory {data}") from None
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def read_settings(flags: dict[str, str | None]) -> Settings:
@@ -69,15 +96,17 @@ def read_settings(flags: dict[str, str | None]) -> Settings:
         raise click.UsageError(f"The settings file cannot be read: {error}") from error
 
 
-def check_port(settings: Settings) -> None:
-    """Raise OSError where somebody listens already: the server itself would share the port with him, in silence."""
+def check_port(settings: Settings) -> str:
+    """The numeric address to listen on. Raises OSError where somebody listens there already: the server itself would
+    share the port with him, in silence."""
     where = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     for family, kind, protocol, _, address in where:
         try:
             _bind_once(socket.socket(family, kind, protocol), address)
         except OSError as error:
             if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):  # `localhost`, where there is no IPv6
-                raise
+                raise OSError(error.errno, f"{settings.host}:{settings.port}: {error.strerror}") from error
+    return str(where[0][4][0])
 
 
 def _bind_once(probe: socket.socket, address: Any) -> None:
@@ -97,14 +126,14 @@ def _greet(registry: Registry) -> None:
         click.echo(f"The instance admin is `admin`. His token, shown this once:\n\n    {made.secret}\n", err=True)
 
 
-async def _serve(registry: Registry) -> None:
+async def _serve(registry: Registry, address: str) -> None:
     from granian.constants import Interfaces
     from granian.server.embed import Server
 
     settings = registry.settings
     server = Server(
         create_app(registry),
-        address=settings.host,
+        address=address,
         port=settings.port,
         interface=Interfaces.ASGI,
         websockets=False,
@@ -113,7 +142,8 @@ async def _serve(registry: Registry) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, server.stop)
-    log.info("serving http://%s:%d from %s", settings.host, settings.port, settings.data)
+    shown = f"[{address}]" if ":" in address else address
+    log.info("serving http://%s:%d from %s", shown, settings.port, settings.data)
     try:
         await server.serve()
     finally:

@@ -82,8 +82,8 @@ class Destination:
         self._memory = memory
         self._stop = stop
 
-    def plan(self, wanted: Manifest, *, force: bool) -> Plan:
-        """What to write and remove so that the folder holds `wanted`.
+    def plan(self, wanted: Manifest, *, force: bool, hardlink: bool = False) -> Plan:
+        """What to write and remove so that the folder holds `wanted`; without `hardlink`, as files of its own.
 
         Raises WouldOverwrite, naming them all, when files would be replaced that no pull put there or that were edited
         since; UnsafePath for paths that must not be written.
@@ -98,8 +98,10 @@ class Destination:
         placed = earlier.artifacts if earlier is not None and earlier.name == wanted.name else {}
         gone = [path for path in placed if path not in wanted.artifacts and self._oid_at(path) == placed[path]]
         there = {path: self._oid_at(path) for path in wanted.artifacts}
-        write = [path for path, oid in wanted.artifacts.items() if there[path] != oid]
-        foreign = [path for path in write if there[path] not in (None, placed.get(path)) and not _freed(path, gone)]
+        wrong = [path for path, oid in wanted.artifacts.items() if there[path] != oid]
+        shared = [path for path, oid in wanted.artifacts.items() if there[path] == oid and self._is_linked(path)]
+        write = wrong if hardlink else wrong + shared
+        foreign = [path for path in wrong if there[path] not in (None, placed.get(path)) and not _freed(path, gone)]
         if foreign and not force:
             raise WouldOverwrite(_foreign_text(self.folder, foreign), foreign)
         return Plan(tuple(write), tuple(gone))
@@ -111,6 +113,10 @@ class Destination:
         nearest = next(place for place in (self.folder, *self.folder.absolute().parents) if place.exists())
         if not os.access(nearest, os.W_OK | os.X_OK):
             raise TransferError(f"cannot write to {nearest}: permission denied")
+
+    def _is_linked(self, path: str) -> bool:
+        """Whether what lies at a path has another name, such as the cache's: an edit would go there, too."""
+        return self.folder.joinpath(*path.split("/")).lstat().st_nlink > 1
 
     def _oid_at(self, path: str) -> str | None:
         """The OID of what lies at a path; None for nothing, "" for something that is no regular file of our own."""

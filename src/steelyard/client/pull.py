@@ -44,7 +44,7 @@ def run_pull(pull: Pull, calls: ModelCalls, http: Http, *, cache: Path, threads:
 
         with blobs.destination_lock(folder, stop, waiting):
             place = Destination(folder, blobs.memory, stop)
-            plan = place.plan(wanted, force=pull.force)
+            plan = place.plan(wanted, force=pull.force, hardlink=pull.hardlink)
             files = {path: _wanted_file(http, wanted, detail, path) for path in plan.write}
             with progress.stage("Downloading") as stage:
                 downloader = Downloader(http, blobs, stage, stop, threads=threads)

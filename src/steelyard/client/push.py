@@ -70,6 +70,7 @@ def run_push(push: Push, calls: ModelCalls, http: Http, *, cache: Path, threads:
         return calls.publish_model(str(push.target.model), artifacts=artifacts, **number, **body)
 
     detail, created = _when_proven(publish, progress, stop)
+    _tell_undone(push, detail, progress, created=created)
     size = sum(file.found.size_bytes for file in files)
     return PushResult(detail, created, len(files), size, uploader.sent_bytes)
 
@@ -119,6 +120,22 @@ def _check_not_taken(target: Reference, published: ModelDetail | None, artifacts
     named = ", ".join(sorted(differing)[:3]) + (" …" if len(differing) > 3 else "")
     detail = f"{target} is published with other files ({named}), and a version never changes; choose another number"
     raise AlreadyExists(409, "already_exists_error", detail)
+
+
+def _tell_undone(push: Push, detail: ModelDetail, progress: Progress, *, created: bool) -> None:
+    """Say what was asked for and did not happen: a version that was there keeps its aliases, a model its visibility."""
+    missing = [] if created else [alias for alias in push.aliases if alias not in detail.aliases]
+    if missing:
+        progress.say(
+            f"{detail.name}:{detail.version} was there already and keeps its aliases; not set: {', '.join(missing)}. "
+            f"Set one with: steelyard alias set {detail.name}:{detail.version} {missing[0]}"
+        )
+    if push.is_public is not None and push.is_public != detail.is_public:
+        is_now, wanted = ("public", "private") if detail.is_public else ("private", "public")
+        progress.say(
+            f"{detail.name} was there already and stays {is_now}. "
+            f"An owner changes that with: steelyard visibility {detail.name} {wanted}"
+        )
 
 
 def _check_unchanged(files: Sequence[HashedFile]) -> None:

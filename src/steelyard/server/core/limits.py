@@ -63,4 +63,11 @@ class Limiter:
 
 def _budgets(settings: Settings) -> dict[LimitedAction, _Budget]:
     texts = {action: str(getattr(settings, f"limit_{action}")) for action in LimitedAction}
-    return {action: _Budget(action, parse(text)) for action, text in texts.items() if text != "off"}
+    return {action: _Budget(action, _parsed(action, text)) for action, text in texts.items() if text != "off"}
+
+
+def _parsed(action: LimitedAction, text: str) -> RateLimitItem:
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise ValueError(f"limit_{action} = {text!r} is no budget: write it as in '600/minute', or 'off'") from error

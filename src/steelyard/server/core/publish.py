@@ -125,8 +125,9 @@ def _find_earlier(session: Session, actor: Actor, org: Org, model: Model, new: N
     if not version:
         return None
     if version.content_sha256 != new.content_sha256:
+        what = "files" if version.artifacts_hash != new.artifacts_hash else "description (the files are the same)"
         raise AlreadyExists(
-            f"{org.slug}/{model.name}:{number} is published with different contents, and versions never change. "
+            f"{org.slug}/{model.name}:{number} is published with a different {what}, and versions never change. "
             "Publish under a new number."
         )
     return Published(Found(model, org), version, created=False)

@@ -5,7 +5,7 @@ nothing of it stays. Bytes first, then one short transaction.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -54,9 +54,20 @@ class Room:
     free_bytes: int | None
 
 
-def begin_uploads(session: Session, actor: Actor, org: Org, wanted: Sequence[Wanted], room: Room) -> list[Offer]:
-    """Open, or find again, an upload for each of these that the organisation does not hold. Raises `TooLarge`."""
+def find_damaged(session: Session, store: BlobStore, org: Org, wanted: Sequence[Wanted]) -> set[str]:
+    """OIDs that the organisation holds by its rows, while the store has no such bytes, or not so many of them."""
     held = blobs.find_held(session, org.id, {item.oid for item in wanted})
+    return {oid for oid, blob in held.items() if not _is_whole(store, blob.key, blob.size_bytes)}
+
+
+def begin_uploads(
+    session: Session, actor: Actor, org: Org, wanted: Sequence[Wanted], room: Room, damaged: Collection[str] = ()
+) -> list[Offer]:
+    """Open, or find again, an upload for each of these that the organisation does not hold, or that are `damaged`.
+
+    Raises `TooLarge`.
+    """
+    held = blobs.find_held(session, org.id, {item.oid for item in wanted} - set(damaged))
     faults = _wrong_sizes(wanted, held)
     if faults:
         raise Invalid("Some sizes are not those of the bytes with these digests.", faults=faults)
@@ -330,8 +341,12 @@ def _find_lost(database: Database, store: BlobStore, upload: Upload) -> str | No
         key = blobs.find_keys(session, [upload.oid]).get(upload.oid)
     if key is None:
         return None
+    return None if _is_whole(store, key, upload.size_bytes) else key
+
+
+def _is_whole(store: BlobStore, key: str, size_bytes: int) -> bool:
     with store.open(key) or nullcontext() as blob:
-        return None if blob is not None and blob.size_bytes == upload.size_bytes else key
+        return blob is not None and blob.size_bytes == size_bytes
 
 
 def known_ids(session: Session) -> set[str]:

@@ -44,9 +44,11 @@ def begin_uploads(call: CallHere, org: OrgPath, name: NamePath, body: s.BatchReq
     """Ask which of these bytes the organization lacks, and get links to send them; a broken upload goes on."""
     wanted = [Wanted(Oid.parse(_prefixed(item.oid)), item.size) for item in body.objects]
     room = Room(call.registry.settings, call.registry.store.free_bytes())
-    with call.write() as session:
+    with call.read() as session:
         org_row = orgs.get_org_to(session, call.actor, Action.PUBLISH, org)
-        offers = uploads.begin_uploads(session, call.actor, org_row, wanted, room)
+        damaged = uploads.find_damaged(session, call.registry.store, org_row, wanted)
+    with call.write() as session:
+        offers = uploads.begin_uploads(session, call.actor, org_row, wanted, room, damaged)
     multipart = "multipart" in body.transfers
     objects = [
         _object(call, org, name, item.oid, offer, multipart=multipart)
