@@ -6,6 +6,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from steelyard.server.core import blobs, uploads
+from steelyard.server.db.tables import utc_now
 from steelyard.server.jobs.gc import ORPHAN_SECONDS
 from tests.house.people import oid_of
 from tests.server.jobs.conftest import DAY, PART_BYTES, Yard, upload_id_of
@@ -50,6 +51,20 @@ def test_what_another_organisation_needs_stays_for_it_alone(yard: Yard) -> None:
     assert yard.collect().blobs == ()
     assert "actions" in bob.offer("bob/tiny", b"shared").json()["objects"][0]
     assert yard.ada.get("/org/ada/models/tiny/1.0.0/files/model.bin").content == b"shared"
+
+
+def test_what_is_needed_again_between_the_look_and_the_letting_go_stays(yard: Yard) -> None:
+    _, published = yard.ada.upload("ada/tiny", b"asked for", b"published")
+    until = utc_now()
+    with yard.database.read() as session:
+        unneeded = blobs.list_unneeded(session, until)
+    assert len(unneeded) == 2
+    assert "actions" not in yard.ada.offer("ada/tiny", b"asked for").json()["objects"][0]
+    body = {"version": "1.0.0", "artifacts": {"model.bin": published}}
+    assert yard.ada.post("/org/ada/models/tiny/versions", body).status_code == 201
+    with yard.database.write() as session:
+        assert blobs.let_go(session, unneeded, until) == []
+    assert "actions" not in yard.ada.offer("ada/tiny", b"asked for").json()["objects"][0]
 
 
 def test_files_without_a_row_go_when_they_are_old_and_foreign_ones_stay(yard: Yard) -> None:
