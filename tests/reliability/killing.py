@@ -20,6 +20,7 @@ import httpx2
 
 from tests.house import RunningServer
 from tests.reliability.pushing import Kind, Pusher, Release, Step
+from tests.reliability.sockets import open_files
 
 PHASES = ("begin", "part", "completion", "hashing", "link", "publish")
 _STEP_OF: dict[str, Kind] = {
@@ -38,14 +39,16 @@ Way = Callable[["Killer", Step], None]
 class Killer:
     """Kills a server once, during the nth step of a kind, in one of the ways that fit the phase."""
 
-    def __init__(self, server: RunningServer, phase: str, random: Random) -> None:
+    def __init__(self, server: RunningServer, phase: str, turn: int, random: Random) -> None:
         self.server = server
         self.random = random
         self._kind = _STEP_OF[phase]
+        self._way: Way = _WAYS[phase][turn % len(_WAYS[phase])]
         self._nth = random.randrange({"part": 10, "completion": 2}.get(self._kind, 1))
-        if phase == "link" and random.random() < 0.3:  # a body that came whole is linked, too
+        if self._way is Killer.in_the_body:
+            self._nth = random.randrange(2, 10)  # of one part of several: the first two bodies are whole files
+        if phase == "link" and turn % 3 == 2:  # a body that came whole is linked, too
             self._kind, self._nth = "part", 0
-        self._way: Way = random.choice(_WAYS[phase])
         self._waiting: threading.Thread | None = None
         self._cut_body = False
         self.gate: sqlite3.Connection | None = None
@@ -64,7 +67,8 @@ class Killer:
     def _cut(self, data: bytes) -> Iterator[bytes]:
         middle = self.random.randrange(len(data))
         yield data[:middle]
-        time.sleep(self.random.uniform(0, 0.01))
+        _wait(lambda: any("/staged/" in path for path in open_files(self.server)))
+        time.sleep(self.random.uniform(0, 0.005))
         self.server.kill()
         yield data[middle:]
 
@@ -132,7 +136,7 @@ class Killer:
 
 _WAYS: dict[str, tuple[Way, ...]] = {
     "begin": (Killer.soon, Killer.at_the_gate),
-    "part": (Killer.soon, Killer.in_the_body, Killer.at_the_gate),
+    "part": (Killer.in_the_body, Killer.soon, Killer.at_the_gate),
     "completion": (Killer.at_the_gate,),
     "hashing": (Killer.while_proving,),
     "link": (Killer.between_file_and_row,),
@@ -140,9 +144,9 @@ _WAYS: dict[str, tuple[Way, ...]] = {
 }
 
 
-def kill_during(server: RunningServer, pusher: Pusher, release: Release, phase: str, random: Random) -> None:
-    """Push, and kill the server on the way. The phase aimed at may be missed; `phase_of` tells."""
-    killer = Killer(server, phase, random)
+def kill_during(server: RunningServer, pusher: Pusher, release: Release, phase: str, turn: int, random: Random) -> None:
+    """Push, and kill the server on the way; each turn of a phase takes another way. It may be missed: `phase_of`."""
+    killer = Killer(server, phase, turn, random)
     pusher.before, pusher.body_of = killer.before, killer.body_of
     try:
         with contextlib.suppress(httpx2.TransportError):

@@ -182,6 +182,22 @@ def test_a_store_that_is_something_else_is_a_502_and_not_ready(make_registered: 
     assert ada.publish("ada/tiny:1.0.0").status_code == 201
 
 
+def test_a_store_that_may_not_be_read_is_a_502_and_not_ready(make_registered: MakeRegistered, tmp_path: Path) -> None:
+    ada = make_registered(data=tmp_path / "data").user("ada")
+    assert ada.publish("ada/tiny:1.0.0", {"model.bin": b"weights"}).status_code == 201
+    store = tmp_path / "data/store"
+    store.chmod(0)
+    try:
+        if os.access(store, os.X_OK):
+            pytest.skip("this user may read everything")
+        assert_fault(ada.get("/org/ada/models/tiny/1.0.0/files/model.bin"), 502, "storage_error")
+        assert_fault(ada.offer("ada/tiny", b"others"), 502, "storage_error")
+        assert_not_ready(ada.client, "store")
+    finally:
+        store.chmod(0o700)
+    assert ada.get("/org/ada/models/tiny/1.0.0/files/model.bin").content == b"weights"
+
+
 def test_a_store_that_became_read_only_is_a_502_and_not_ready(
     small_disk: Path, tmp_path: Path, make_registered: MakeRegistered
 ) -> None:

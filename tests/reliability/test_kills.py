@@ -20,6 +20,7 @@ HASHED_BYTES = 40 * PART_BYTES  # enough that hashing takes a moment
 class Toll:
     """What was counted."""
 
+    aims: Counter[str] = field(default_factory=Counter)
     hits: Counter[str] = field(default_factory=Counter)
     oids: int = 0
 
@@ -45,7 +46,8 @@ class Lifetime:
         size = HASHED_BYTES if phase == "hashing" else 5 * PART_BYTES
         release = make_release(random, f"ada/model{number % 3}", f"1.{number}.0", large_bytes=size)
         first = Pusher(self.server.url, self.token)
-        kill_during(self.server, first, release, phase, random)
+        kill_during(self.server, first, release, phase, self.toll.aims[phase], random)
+        self.toll.aims[phase] += 1
         remains = examine(self.server.data)
         hit = phase_of(self.server.data, remains, first.in_flight)
         self.toll.hits[hit] += 1
