@@ -12,7 +12,7 @@ import httpx2
 
 from steelyard.client import Client
 from steelyard.client.types import PushResult
-from tests.house import RunningServer
+from tests.house import RunningServer, start_server
 from tests.house.people import API, Person
 from tests.reliability.pushing import PART_BYTES, make_user, open_client
 
@@ -109,3 +109,17 @@ def test_bumps_with_one_key_give_one_number(shared_server: RunningServer) -> Non
     )
     assert Counter(answer.status_code for answer in answers) == {201: 1, 200: PUBLISHERS - 1}
     assert {answer.json()["version"] for answer in answers} == {"0.1.0"}
+
+
+def test_of_two_servers_started_at_once_on_nothing_one_serves_and_the_other_says_why(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(2) as threads:
+        starting = [threads.submit(start_server, tmp_path / "data") for _ in range(2)]
+        faults = [start.exception() for start in starting]
+    serving = [start.result() for start in starting if start.exception() is None]
+    try:
+        assert "another server runs on the data directory" in str(next(filter(None, faults)))
+        with open_client(serving[0].url, serving[0].token) as client:
+            assert [user["username"] for user in client.get(f"{API}/users").json()["users"]] == ["admin"]
+    finally:
+        for server in serving:
+            server.stop()

@@ -239,6 +239,21 @@ def test_lost_bytes_are_a_502_and_never_a_short_200(shared_server: RunningServer
         assert ada.get(f"{files}/b.bin").content == lost
 
 
+@pytest.mark.parametrize("leaving", [None, 1000], ids=["gone", "shorter"])
+def test_lost_bytes_come_back_when_somebody_pushes_them_again(
+    shared_server: RunningServer, leaving: int | None
+) -> None:
+    lost = Random(f"lost/{leaving}").randbytes(2 * PART_BYTES)
+    with new_person(shared_server, f"healer-{leaving or 0}") as ada:
+        assert ada.publish(f"{ada.name}/tiny:1.0.0", {"a.bin": lost}).status_code == 201
+        blob = blob_of(shared_server.data, lost)
+        blob.unlink() if leaving is None else blob.write_bytes(lost[:leaving])
+        assert_fault(ada.get(f"/org/{ada.name}/models/tiny/1.0.0/files/a.bin"), 502, "storage_error")
+        assert ada.publish(f"{ada.name}/tiny:1.1.0", {"a.bin": lost}).status_code == 201
+        for version in ("1.0.0", "1.1.0"):
+            assert ada.get(f"/org/{ada.name}/models/tiny/{version}/files/a.bin").content == lost
+
+
 def archive_link(ada: Person, version: str) -> str:
     return str(ada.post(f"/org/{ada.name}/models/tiny/{version}/download").json()["url"])
 

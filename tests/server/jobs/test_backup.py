@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from steelyard.server.db.engine import Database
-from steelyard.server.errors import Conflict, StorageFailed
+from steelyard.server.errors import Conflict
 from steelyard.server.jobs.backup import copy_registry
-from steelyard.server.jobs.check import check
+from steelyard.server.jobs.check import Finding, check
 from steelyard.server.settings import DATABASE_NAME
 from steelyard.server.storage.local import LocalStore
 from tests.house.people import oid_of
@@ -22,23 +22,41 @@ def test_a_backup_holds_all_that_is_published_and_nothing_that_is_on_its_way(yar
     done = copy_registry(yard.database, yard.store, tmp_path / "backup")
     assert (done.blobs, done.bytes, done.copied_bytes) == (2, 5, 5)
     assert sorted(path.name for path in (tmp_path / "backup").iterdir()) == [DATABASE_NAME, "store"]
-    copy = Database(f"sqlite:///{tmp_path / 'backup' / DATABASE_NAME}")
-    assert check(copy, LocalStore(tmp_path / "backup/store")).findings == ()
-    copy.close()
+    assert check_copy(tmp_path / "backup") == ()
     with closing(sqlite3.connect(tmp_path / "backup" / DATABASE_NAME)) as database:
         assert database.execute("SELECT count(*) FROM uploads").fetchone() == (0,)
         assert database.execute("SELECT version FROM versions").fetchall() == [("1.0.0",)]
 
 
-def test_lost_bytes_leave_no_backup_and_the_next_one_goes_on(yard: Yard, tmp_path: Path) -> None:
+@pytest.mark.parametrize("left", [None, b"bb", b"bbc"], ids=["gone", "shorter", "changed"])
+def test_lost_bytes_are_named_and_keep_nothing_else_from_being_copied(
+    yard: Yard, tmp_path: Path, left: bytes | None
+) -> None:
     yard.ada.publish("ada/tiny:1.0.0", {"a": b"aa", "b": b"bbb"})
     file = yard.files_of(b"bbb")[0]
-    file.write_bytes(b"bbc")
-    with pytest.raises(StorageFailed, match=oid_of(b"bbb")):
-        copy_registry(yard.database, yard.store, tmp_path / "backup")
-    assert not (tmp_path / "backup" / DATABASE_NAME).exists()
-    file.write_bytes(b"bbb")
-    assert copy_registry(yard.database, yard.store, tmp_path / "backup").copied_bytes == 3
+    file.unlink()
+    if left is not None:
+        file.write_bytes(left)
+    done = copy_registry(yard.database, yard.store, tmp_path / "backup")
+    assert (done.lost, done.copied_bytes) == ((oid_of(b"bbb"),), 2)
+    assert check_copy(tmp_path / "backup") == (Finding("missing", oid_of(b"bbb"), 3),)
+
+
+def check_copy(folder: Path) -> tuple[Finding, ...]:
+    copy = Database(f"sqlite:///{folder / DATABASE_NAME}")
+    try:
+        return check(copy, LocalStore(folder / "store")).findings
+    finally:
+        copy.close()
+
+
+def test_a_backup_that_was_broken_off_copies_only_what_is_missing(yard: Yard, tmp_path: Path) -> None:
+    yard.ada.publish("ada/tiny:1.0.0", {"a": b"aa", "b": b"bbb"})
+    copy_registry(yard.database, yard.store, tmp_path / "backup")
+    (tmp_path / "backup" / DATABASE_NAME).unlink()  # the last thing that a backup makes
+    next((tmp_path / "backup/store").rglob(f"{oid_of(b'aa').removeprefix('sha256:')}.*")).unlink()
+    assert copy_registry(yard.database, yard.store, tmp_path / "backup").copied_bytes == 2
+    assert check_copy(tmp_path / "backup") == ()
 
 
 def test_a_folder_that_holds_a_registry_is_refused(yard: Yard, tmp_path: Path) -> None:
