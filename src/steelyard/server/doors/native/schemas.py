@@ -1,4 +1,4 @@
-"""The bodies of the native API, in and out (contract sections 3 to 6). One file, long as it is: it is the whole wire."""
+"""The bodies of the native API, in and out (contract sections 3 to 6): one long file, since it is the whole wire."""
 
 import json
 import sys
