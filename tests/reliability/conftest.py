@@ -1,5 +1,6 @@
 """One server for the tests of a file that leave it as they found it; and what these tests cannot do without."""
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,3 +26,15 @@ def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningS
     server = start_server(folder / "data", part_size_bytes=str(PART_BYTES), free_disk_floor_bytes="0")
     yield server
     server.stop()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of eight megabytes; skips where this user may not mount one."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", disk], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip("only root mounts disks; what a full one does is tested with a limit of the system, too")
+    yield disk
+    subprocess.run(["umount", "--lazy", disk], check=True)

@@ -6,7 +6,6 @@ gone, bytes that are not what they were. Only a store that does not answer in ti
 
 import errno
 import os
-import resource
 import sqlite3
 import subprocess
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ import pytest
 from tests.conftest import MakeRegistered
 from tests.house import Registered, RunningServer
 from tests.house.people import Person, oid_of
+from tests.reliability.causes import damaged, emptied_log, full, largest_file, locked, moved_away
 from tests.reliability.pushing import PART_BYTES, new_person
 from tests.reliability.sockets import statuses
 
@@ -71,14 +71,6 @@ def test_a_database_locked_while_bytes_arrive_loses_none_that_were_acknowledged(
     assert ada.publish("ada/tiny:1.0.0", {"model.bin": data}).status_code == 201
 
 
-@contextmanager
-def locked(database: Path) -> Iterator[None]:
-    """Somebody else writes, and takes his time."""
-    with closing(sqlite3.connect(database, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        yield  # closing it rolls back
-
-
 def test_a_damaged_database_is_a_502_until_it_is_mended(shared_server: RunningServer) -> None:
     database = shared_server.data / "steelyard.sqlite3"
     with new_person(shared_server, "damaged") as ada:
@@ -107,7 +99,7 @@ def test_a_full_disk_under_the_database_is_a_502_until_there_is_room(
 ) -> None:
     registered = make_registered(database=f"sqlite:///{small_disk}/steelyard.sqlite3")
     ada = registered.user("ada")
-    oids = ada.upload("ada/tiny", *(b"file %d" % number for number in range(200)))
+    oids = ada.upload("ada/tiny", *(b"file %d" % number for number in range(3)))
     with emptied_log(small_disk / "steelyard.sqlite3"), full(small_disk):
         failed = ada.post("/org/ada/models/tiny/versions", publish_body("1.0.0", *oids))
         assert_fault(failed, 502, "database_error")
@@ -331,82 +323,3 @@ def test_what_nobody_foresaw_is_a_500_that_tells_the_request_id_and_nothing_else
 def _set_metrics(data: Path, version_uuid: str, text: str) -> None:
     with closing(sqlite3.connect(data / "steelyard.sqlite3")) as database, database:
         database.execute("UPDATE versions SET metrics = ? WHERE uuid = ?", (text, version_uuid))
-
-
-# --- causes
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of eight megabytes; skips where this user may not mount one."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", disk], capture_output=True, check=False)
-    if mounted.returncode:
-        pytest.skip("only root mounts disks; what a full one does is tested with a limit of the system, too")
-    yield disk
-    subprocess.run(["umount", "--lazy", disk], check=True)
-
-
-@contextmanager
-def full(disk: Path) -> Iterator[None]:
-    """Nothing more fits on the disk."""
-    filler = disk / "filler"
-    with filler.open("wb", buffering=0) as file:
-        while True:
-            try:
-                file.write(bytes(4096))
-            except OSError as error:
-                assert error.errno == errno.ENOSPC
-                break
-    try:
-        yield
-    finally:
-        filler.unlink()
-
-
-@contextmanager
-def largest_file(server: RunningServer, size_bytes: int) -> Iterator[None]:
-    """The operating system lets no file of the server grow past this."""
-    earlier = resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE)
-    resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (size_bytes, earlier[1]))
-    try:
-        yield
-    finally:
-        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, earlier)
-
-
-@contextmanager
-def moved_away(folder: Path) -> Iterator[None]:
-    """The folder is not there, as when its disk is not mounted."""
-    folder.rename(folder.with_suffix(".away"))
-    try:
-        yield
-    finally:
-        folder.with_suffix(".away").rename(folder)
-
-
-@contextmanager
-def emptied_log(database: Path) -> Iterator[None]:
-    """The write-ahead log is empty, so that whoever writes needs room for it."""
-    with closing(sqlite3.connect(database)) as other:
-        assert other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
-        yield
-
-
-@contextmanager
-def damaged(database: Path) -> Iterator[None]:
-    """All but the first page of the database is overwritten, and put back."""
-    with closing(sqlite3.connect(database)) as other:  # a new commit makes every connection forget what it had read
-        with other:
-            other.execute("UPDATE users SET email_address = email_address")
-        assert other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
-    sound = database.read_bytes()
-    with database.open("r+b") as file:
-        file.seek(4096)
-        file.write(b"\xff" * (len(sound) - 4096))
-    try:
-        yield
-    finally:
-        with database.open("r+b") as file:
-            file.write(sound)
