@@ -62,9 +62,13 @@ class Storm:
             version = f"1.{next(self._numbers)}.0"
         files = {f"file{n}.bin": data for n, data in enumerate(random.sample(CONTENTS, random.randrange(1, 4)))}
         release = Release(f"{org}/model{random.randrange(3)}", version, files)
+        expected = {201}
         while True:
             try:
-                assert Pusher(self.server.url, self.tokens[org]).push(release) == 201
+                assert Pusher(self.server.url, self.tokens[org]).push(release) in expected
+            except httpx2.RemoteProtocolError:  # a kept connection was closed: whether it was published, nobody can say
+                expected = {200, 201}
+                self.done["connections lost"] += 1
             except Refused as refused:
                 if (refused.step.kind, refused.status) not in BEATEN:
                     raise

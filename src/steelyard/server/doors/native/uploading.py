@@ -24,7 +24,7 @@ from steelyard.server.doors.native import schemas as s
 from steelyard.server.doors.native.calls import Call, CallHere, NativeRoute, TicketRoute, acting_as
 from steelyard.server.doors.native.documentation import errors
 from steelyard.server.doors.native.parameters import NamePath, OrgPath, TicketQuery, UploadPath
-from steelyard.server.doors.receiving import receive, sha256_sink
+from steelyard.server.doors.receiving import impatient, receive, sha256_sink
 from steelyard.server.errors import Conflict, Invalid, NotFound
 from steelyard.server.names import ModelName, Oid, OrgSlug
 
@@ -102,6 +102,7 @@ async def put_upload(
     """Send the bytes of an upload in one body."""
     opened = await run_in_threadpool(_open, request, call, org, upload_id, ticket, "upload")
     if opened.upload is None:
+        await _drain(request, opened.ticket.size_bytes or 0)
         return opened.done()
     upload = opened.upload
     store, stage_id = call.registry.store, uuid4().hex
@@ -131,6 +132,7 @@ async def put_upload_part(
     """Send one part of an upload."""
     opened = await run_in_threadpool(_open, request, call, org, upload_id, ticket, "part", number)
     if opened.upload is None:
+        await _drain(request, opened.ticket.size_bytes or 0)
         return opened.done()
     upload = opened.upload
     if upload.state != "open":
@@ -237,6 +239,14 @@ def _start_proving(call: Call, upload_id: str) -> Upload:
 def _note_part(call: Call, upload_id: str, number: int) -> None:
     with call.registry.database.write() as session:
         uploads.record_part(session, upload_id, number)
+
+
+async def _drain(request: Request, most_bytes: int) -> None:
+    """Read what was sent for nothing: a connection whose body stays unread is closed under the next request."""
+    async for piece in impatient(request.stream()):
+        most_bytes -= len(piece)
+        if most_bytes < 0:
+            return
 
 
 def _check_length(request: Request, size_bytes: int) -> None:
