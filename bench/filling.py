@@ -68,6 +68,7 @@ def _version(model_id: int, tree_id: int, number: SemVer, oid: str) -> dict[str,
         "summary": f"model {model_id}",
         "tags": [_TAGS[model_id % len(_TAGS)]],
         "origin": {},
+        "parents": [],
     }
 
 
