@@ -1,5 +1,6 @@
 """Fixtures for every test: a registry in this process, with settings of the test's choice, and servers in their own."""
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from itertools import count
@@ -13,6 +14,9 @@ from tests.house.registries import open_registered
 
 hypothesis_settings.register_profile("steelyard", deadline=None, print_blob=True)
 hypothesis_settings.load_profile("steelyard")
+
+# A shell ignores Ctrl-C for what it starts in the background, and so would every program that the tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 MakeRegistered = Callable[..., Registered]
 

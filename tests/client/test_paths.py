@@ -20,6 +20,8 @@ pieces = st.sampled_from(
         "",
         "con",
         "NUL.txt",
+        "aux:x",
+        "C:x",
         "x ",
         "y.",
         "model.bin",
@@ -40,6 +42,11 @@ odd_paths = st.one_of(st.text(max_size=40), st.lists(pieces, max_size=4).map("/"
 @example("/etc/passwd")
 @example("com1")
 @example("COM¹.txt")
+@example("com0")
+@example("con:x")
+@example("CONİN$")
+@example("a:b")
+@example("folder/a:b")
 @example("\ud800")
 @example("x" * 1025)
 def test_a_path_is_sent_exactly_when_the_server_takes_it(path: str) -> None:

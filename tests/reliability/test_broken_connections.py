@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 from random import Random
 
@@ -40,6 +41,19 @@ def links_of(ada: Person, model: str, data: bytes) -> tuple[str, dict[str, str]]
     """`(href, header)` of the offer to upload these bytes."""
     action = ada.offer(model, data).json()["objects"][0]["actions"]["upload"]
     return action["href"], action["header"]
+
+
+@pytest.mark.parametrize(("sent_bytes", "says"), [(1_000, None), (900_000, None), (3_000_000, "close")])
+def test_an_answer_before_the_end_of_a_body_says_whether_the_connection_is_good(
+    shared_server: RunningServer, sent_bytes: int, says: str | None
+) -> None:
+    connection = HTTPConnection("127.0.0.1", shared_server.port, timeout=10)
+    for _ in range(5):
+        connection.request("PUT", "/api/v1/nothing", body=bytes(sent_bytes))
+        answer = connection.getresponse()
+        answer.read()
+        assert (answer.status, answer.getheader("Connection")) == (404, says)
+    connection.close()
 
 
 def test_a_sender_that_leaves_in_the_middle_of_a_part_leaves_what_resume_needs(shared_server: RunningServer) -> None:

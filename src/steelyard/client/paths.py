@@ -13,9 +13,10 @@ MANIFEST_NAME = ".steelyard.json"
 TEMPORARY_PREFIX = ".steelyard-tmp-"
 OWN_PREFIX = ".steelyard"
 REPOSITORY_FOLDERS = frozenset({".git", ".hg", ".svn", ".jj", ".bzr"})
-_DEVICES = frozenset(
-    {"con", "prn", "aux", "nul", "conin$", "conout$", *(f"{d}{n}" for d in ("com", "lpt") for n in "0123456789¹²³")}
+_DEVICE = re.compile(
+    r"(?:CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(?:COM|LPT)[1-9¹²³]) *(?:[.:].*)?", re.IGNORECASE | re.DOTALL
 )
+_DRIVE = re.compile(r"[A-Za-z]:")
 _OID = re.compile(r"sha256:[0-9a-f]{64}")
 _SHOWN = 20
 
@@ -40,10 +41,9 @@ def path_fault(path: str) -> str | None:
         return "is empty" if not path else "is longer than 1,024 bytes"
     if any(unicodedata.category(char) == "Cc" for char in path) or "\\" in path:
         return "holds a control character or a backslash"
-    for part in path.split("/"):
-        if fault := _part_fault(part):
-            return fault
-    return None
+    if _DRIVE.match(path):
+        return "begins with a drive letter"
+    return next((fault for part in path.split("/") if (fault := _part_fault(part))), None)
 
 
 def _part_fault(part: str) -> str | None:
@@ -53,7 +53,7 @@ def _part_fault(part: str) -> str | None:
         return "has a part longer than 255 bytes"
     if part[-1] in ". ":
         return "has a part that ends in a dot or a space"
-    if part.split(".", 1)[0].rstrip(" ").casefold() in _DEVICES:
+    if _DEVICE.fullmatch(part):
         return "has a part that Windows takes for a device"
     return None
 

@@ -3,6 +3,7 @@
 Plain ASGI, so that bytes pass through untouched.
 """
 
+import asyncio
 import logging
 import re
 import time
@@ -21,6 +22,8 @@ from steelyard.server.settings import Settings
 
 log = logging.getLogger("steelyard.access")
 _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}", re.ASCII)
+_DRAIN_BYTES = 1024 * 1024  # of a body that nobody wants, so much is read for the connection's sake
+_DRAIN_SECONDS = 1.0
 
 Refusal = Callable[[Scope, Headers], ASGIApp | None]
 LastResort = Callable[[str], ASGIApp]
@@ -56,7 +59,9 @@ class RequestMiddleware:
         notes = RequestNotes(_request_id(headers), read_origin(scope, headers, self._trusted))
         scope["path"] = _raw_path(scope)
         scope.setdefault("state", {})["notes"] = notes
-        noting = _noting(send, notes)
+        body = _Body(receive, headers)
+        noting = _noting(send, notes, body)
+        receive = body.receive
         try:
             await (self._refuse(scope, headers) or self._app)(scope, receive, noting)
         except ClientDisconnect:
@@ -70,6 +75,32 @@ class RequestMiddleware:
             await self._last_resort(notes.request_id)(scope, receive, noting)
         finally:
             _log(scope, notes)
+
+
+class _Body:
+    """What a request brings. An answer that comes before its end leaves the connection unfit for another request."""
+
+    def __init__(self, receive: Receive, headers: Headers) -> None:
+        self._receive = receive
+        self._ended = headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers
+        self._held_back = "expect" in headers  # reading would ask the caller to send it
+
+    async def receive(self) -> Message:
+        self._held_back = False
+        message = await self._receive()
+        self._ended = self._ended or not message.get("more_body", False)
+        return message
+
+    async def is_over(self) -> bool:
+        """Whether all of it was read, if need be by reading the little that is left."""
+        left_bytes = 0 if self._held_back else _DRAIN_BYTES
+        try:
+            async with asyncio.timeout(_DRAIN_SECONDS):
+                while not self._ended and left_bytes > 0:
+                    left_bytes -= len((await self.receive()).get("body", b""))
+        except TimeoutError:
+            return False
+        return self._ended
 
 
 def notes_of(scope: Scope) -> RequestNotes:
@@ -90,11 +121,13 @@ def _raw_path(scope: Scope) -> str:
     return raw.partition(b"?")[0].decode("latin-1")
 
 
-def _noting(send: Send, notes: RequestNotes) -> Send:
+def _noting(send: Send, notes: RequestNotes, body: _Body) -> Send:
     async def noting(message: Message) -> None:
         if message["type"] == "http.response.start":
             notes.status = message["status"]
             headers = MutableHeaders(scope=message)
+            if not await body.is_over():
+                headers["Connection"] = "close"  # the server does so; a client that is not told sends the next in vain
             headers["X-Request-Id"] = notes.request_id
             headers.setdefault("Cache-Control", "no-store")  # what may be kept says so
             headers.setdefault("Vary", "Authorization, X-API-Key")
