@@ -28,6 +28,7 @@ from steelyard.server.jobs.worker import Worker
 from steelyard.server.settings import Settings
 from steelyard.server.storage import BlobStore
 from steelyard.server.storage.local import LocalStore
+from steelyard.server.storage.memory import MemoryStore
 
 log = logging.getLogger(__name__)
 
@@ -47,9 +48,11 @@ def open_registry(settings: Settings) -> Registry:
 
 def open_store(settings: Settings) -> BlobStore:
     """The store of bytes that the settings name."""
-    if settings.store is not None:
-        raise ValueError("this release keeps its bytes on local disk; leave STEELYARD_STORE unset")
-    return LocalStore(settings.store_folder)
+    if settings.store is None:
+        return LocalStore(settings.store_folder)
+    if settings.store == "memory:":
+        return MemoryStore()
+    raise ValueError("STEELYARD_STORE is s3://bucket/prefix; leave it unset to keep the bytes in the data directory")
 
 
 def create_app(registry: Registry) -> FastAPI:

@@ -40,8 +40,25 @@ class Settings(BaseSettings):
     database: str | None = Field(
         None, description="SQLAlchemy URL of the database. A SQLite file in the data directory when unset."
     )
-    store: str | None = Field(None, description="Where the bytes are. A folder in the data directory when unset.")
-    limits: str = Field("memory", description="Where rate limits are counted: `memory` or `off`.")
+    store: str | None = Field(
+        None,
+        description="Where the bytes are: `s3://bucket/prefix`, or `memory:` for trying out. "
+        "A folder in the data directory when unset.",
+    )
+    store_direct: bool = Field(
+        True,
+        description="Let clients and an S3 store exchange bytes by signed links. Off: all bytes go through the "
+        "registry, for stores that clients cannot reach.",
+    )
+    s3_endpoint: str | None = Field(
+        None, description="URL of an S3-compatible store. Amazon's own when unset; the usual `AWS_*` say the rest."
+    )
+    s3_public_endpoint: str | None = Field(
+        None, description="URL by which clients reach the same store, for signed links. As `s3_endpoint` when unset."
+    )
+    limits: str = Field(
+        "memory", description="Where rate limits are counted: `memory` (each server for itself), `redis://…` or `off`."
+    )
     public_url: str | None = Field(
         None, description="What absolute links are built from. The request's own Host header when unset."
     )
@@ -77,7 +94,13 @@ class Settings(BaseSettings):
     )
     gc_interval_seconds: int = Field(3600, ge=0, description="Time between clean-ups; 0 for none.")
     database_timeout_seconds: float = Field(
-        5.0, gt=0, description="How long a request waits for a locked database before it answers 504."
+        5.0, gt=0, description="How long a request waits for a locked or silent database before it answers 504."
+    )
+    store_timeout_seconds: float = Field(
+        10.0, gt=0, description="How long a request waits for a silent S3 store before it answers 504."
+    )
+    job_lease_seconds: float = Field(
+        60.0, ge=1, description="A server that is silent for so long loses its background jobs to another."
     )
     prove_wait_seconds: float = Field(
         10.0, ge=0, description="How long completing an upload waits for the proof before it answers 202."

@@ -24,6 +24,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -315,7 +316,11 @@ class Garbage(Table):
 
 
 class Upload(Table):
-    """Bytes on their way in. `state`: `open`, `proving`, `failed`. `key` is where they go, known while proving."""
+    """Bytes on their way in. `state`: `open`, `proving`, `failed`. `key` is where they go, known while proving.
+
+    `handle` is the store's own name of an upload whose parts the client sends straight to the store; `checksums` says
+    that its links are bound to a checksum of each part.
+    """
 
     __tablename__ = "uploads"
     __table_args__ = (Index("ix_uploads_session", "org_id", "oid", "principal"),)
@@ -328,6 +333,8 @@ class Upload(Table):
     key: Mapped[str | None] = mapped_column(String(80))
     state: Mapped[str] = mapped_column(String(10), default="open")
     failure: Mapped[str | None] = mapped_column(Text)
+    handle: Mapped[str | None] = mapped_column(Text)
+    checksums: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
     touched_at: Mapped[datetime] = mapped_column(default=utc_now, index=True)
 
@@ -338,6 +345,22 @@ class UploadPart(Table):
     __tablename__ = "upload_parts"
     upload_id: Mapped[str] = mapped_column(ForeignKey("uploads.id", ondelete="CASCADE"), primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+
+
+class Job(Table):
+    """Work to be done at least once, by whichever server leases it. One of a kind for each subject."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (UniqueConstraint("kind", "subject"), Index("ix_jobs_due", "run_at"))
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(String(20))
+    subject: Mapped[str] = mapped_column(String(80), default="")
+    run_at: Mapped[datetime] = mapped_column(default=utc_now)
+    leased_until: Mapped[datetime | None]
+    leased_by: Mapped[str | None] = mapped_column(String(32))
+    attempts: Mapped[int] = mapped_column(default=0)
+    failure: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
 
 
 class Download(Table):

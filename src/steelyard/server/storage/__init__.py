@@ -14,7 +14,7 @@ names no path. A name that is no key or no upload id is a fault of the caller: `
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -99,8 +99,59 @@ class StoredBlob(Protocol):
     ) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class PartLink:
+    """Where one part is to be PUT, by anybody who has the link, and the headers that must go with it."""
+
+    url: str
+    headers: Mapping[str, str]
+
+
+class DirectTransfers(Protocol):
+    """Bytes that go straight between client and store, by links that the store itself honours.
+
+    A staged upload that is sent so is opened with `begin`, whose handle its caller keeps, and closed with `join`; it
+    is then proven and committed as any other. No link can write to it after `join`, and none ever to a blob.
+    """
+
+    def link_blob(self, key: str, *, ttl_seconds: int, content_type: str, content_disposition: str) -> str:
+        """A link at which anybody may GET the blob, whole or by range, answered with these two headers."""
+        ...
+
+    def begin(self, upload_id: str, *, checksums: bool) -> str:
+        """Open a staged upload; with `checksums`, every part has to bring one. Answers its handle."""
+        ...
+
+    def link_part(
+        self,
+        upload_id: str,
+        handle: str,
+        number: int,
+        *,
+        size_bytes: int,
+        ttl_seconds: int,
+        crc32: str | None = None,
+    ) -> PartLink:
+        """A link for one part, counted from 1. `crc32` is base64 of the part's four bytes, big-endian; the store
+        refuses other bytes, where it honours that."""
+        ...
+
+    def list_parts(self, upload_id: str, handle: str) -> Mapping[int, int]:
+        """Number -> size in bytes of the parts that arrived. Raises NotFound where nothing of it is here any more."""
+        ...
+
+    def join(self, upload_id: str, handle: str) -> None:
+        """Make the parts that arrived one staged upload, in their order. Idempotent."""
+        ...
+
+
 class BlobStore(Protocol):
     """Where bytes are kept. See the module for names, blocking and errors."""
+
+    @property
+    def direct(self) -> DirectTransfers | None:
+        """How clients reach the store without the registry in between; None where they cannot."""
+        ...
 
     def stage(self, upload_id: str, offset_bytes: int) -> StageWriter:
         """Open a staged upload for writing at an offset; the first call makes it, empty.

@@ -54,6 +54,8 @@ _WORDS = {
 class LocalStore:
     """A `BlobStore` on a local disk. The root is made where it is missing."""
 
+    direct: None = None
+
     def __init__(self, root: Path) -> None:
         self._staged = root / "staged"
         self._sealed = root / "sealed"

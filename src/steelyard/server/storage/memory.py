@@ -31,6 +31,8 @@ class _Held:
 class MemoryStore:
     """A `BlobStore` that keeps everything in two dictionaries."""
 
+    direct: None = None
+
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._staged: dict[str, _Held] = {}
