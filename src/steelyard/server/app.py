@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 
 from fastapi import FastAPI
 from starlette.datastructures import Headers
@@ -31,13 +31,15 @@ from steelyard.server.storage.local import LocalStore
 from steelyard.server.storage.memory import MemoryStore
 
 log = logging.getLogger(__name__)
+_MIGRATION_SECONDS = 120.0  # how long a start waits for another server that migrates: longer than any request may
 
 
 def open_registry(settings: Settings) -> Registry:
     """The parts of a registry, its tables migrated to this release."""
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with closing(Database(settings.database_url, timeout_seconds=_MIGRATION_SECONDS)) as patient:
+        migrate(patient)
     database = Database(settings.database_url, timeout_seconds=settings.database_timeout_seconds)
-    migrate(database)
     store = open_store(settings)
     with database.write() as session:
         tickets = open_ticket_office(session)

@@ -4,12 +4,14 @@ SQLite is the embedded default: write-ahead log, one writer at a time (`BEGIN IM
 finds out halfway that it may not write), every commit on disk before it is answered.
 """
 
+import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from sqlite3 import Connection as SQLiteConnection
+from sqlite3 import OperationalError
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, text
@@ -81,9 +83,23 @@ def _create_engine(url: str, timeout_seconds: float) -> Engine:
 def _prepare_sqlite(connection: SQLiteConnection, _record: Any, *, timeout_seconds: float) -> None:
     connection.isolation_level = None  # Python's driver must not begin transactions by itself: we do, below
     connection.execute(f"PRAGMA busy_timeout = {int(timeout_seconds * 1000)}")
-    connection.execute("PRAGMA journal_mode = WAL")
+    _switch_to_wal(connection, time.monotonic() + timeout_seconds)
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _switch_to_wal(connection: SQLiteConnection, until: float) -> None:
+    """While another process makes the same switch or folds its log, SQLite refuses this at once, whatever the timeout
+    says: so the waiting is ours."""
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except OperationalError as error:
+            if not getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY") or time.monotonic() > until:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _begin_sqlite(connection: Connection) -> None:
