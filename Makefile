@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 MODEL := $(VENV)/.model-ready
 PYTEST := $(BIN)/python -m pytest
+LOCK := uv pip compile --quiet --generate-hashes --universal --python-version 3.11 \
+  --no-emit-index-url --no-header --no-annotate
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
@@ -55,8 +57,9 @@ bench: $(MODEL) ## Measure resolve, push and pull against a server as `serve` st
 	$(BIN)/python -m bench
 
 lock: ## Pin anew what pyproject.toml asks for (needs `uv`)
-	uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --all-extras --group dev \
-	  --no-emit-index-url --no-header --no-annotate pyproject.toml -o requirements.lock
+	$(LOCK) --all-extras --group dev pyproject.toml -o requirements.lock
+	$(LOCK) --all-extras --constraints requirements.lock pyproject.toml -o deploy/requirements.txt
+	$(LOCK) --constraints requirements.lock --group build -o deploy/requirements-build.txt
 
 clean: ## Remove everything that was made
 	rm -rf $(VENV) demo-data .mypy_cache .ruff_cache .pytest_cache .hypothesis .schemathesis dist
