@@ -1,5 +1,6 @@
 """What every store of bytes has to do: a suite that each store's test module runs by subclassing it with a `store`."""
 
+import contextlib
 import hashlib
 import itertools
 import random
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from steelyard.server.errors import Conflict, NotFound
+from steelyard.server.errors import Conflict, NotFound, StorageFailed
 from steelyard.server.storage import BlobStore, Proof, StoredBlob, StoredName
 
 UPLOAD = "0123456789abcdef" * 2
@@ -59,12 +60,20 @@ def opened(store: BlobStore, key: str = KEY) -> StoredBlob:
     return blob
 
 
+def prove_if_allowed(store: BlobStore, upload_id: str) -> Proof | None:
+    """The proof, or None where it is refused because somebody is writing."""
+    try:
+        return store.prove(upload_id)
+    except Conflict:
+        return None
+
+
 def content_of(store: BlobStore, key: str = KEY) -> bytes:
     with opened(store, key) as blob:
         return blob.read(0, blob.size_bytes)
 
 
-def proof_of(content: bytes) -> Proof:
+def proof_of(content: bytes | bytearray) -> Proof:
     return Proof(hashlib.sha256(content).hexdigest(), len(content))
 
 
@@ -86,6 +95,16 @@ class BlobStoreContract:
             writer.write(pieces)
         assert store.prove(UPLOAD) == proof_of(CONTENT[:35_000])
 
+    @pytest.mark.parametrize("size", [1, 4095, 4097, 2**20 - 1, 8 * 2**20 - 1, 8 * 2**20, 8 * 2**20 + 1, 17 * 2**20])
+    def test_a_blob_may_have_any_size(self, store: BlobStore, size: int) -> None:
+        content = (CONTENT * (size // len(CONTENT) + 1))[:size]
+        with store.stage(UPLOAD, 0) as writer:
+            for at in range(0, size, 999_983):
+                writer.write([content[at : at + 999_983]])
+        assert store.prove(UPLOAD) == proof_of(content)
+        store.commit(UPLOAD, KEY)
+        assert hashlib.sha256(content_of(store)).digest() == hashlib.sha256(content).digest()
+
     def test_nothing_written_is_an_empty_blob(self, store: BlobStore) -> None:
         store.stage(UPLOAD, 0).close()
         assert store.prove(UPLOAD) == proof_of(b"")
@@ -104,6 +123,29 @@ class BlobStoreContract:
         with store.stage(UPLOAD, 0) as writer:
             writer.write([CONTENT])
         assert store.prove(UPLOAD) == proof_of(CONTENT)
+
+    def test_a_shorter_part_sent_again_leaves_what_lies_behind_it(self, store: BlobStore) -> None:
+        for content in (b"0123456789", b"abc"):
+            with store.stage(UPLOAD, 0) as writer:
+                writer.write([content])
+        assert store.prove(UPLOAD) == proof_of(b"abc3456789")
+
+    @each_example_in_the_same_store
+    @given(writes=st.lists(st.tuples(st.integers(0, 200), st.binary(max_size=100)), min_size=1, max_size=6))
+    def test_writes_that_overlap_are_as_if_done_one_after_another(
+        self, store: BlobStore, writes: list[tuple[int, bytes]]
+    ) -> None:
+        upload_id, expected = new_upload_id(), bytearray()
+        for at, content in writes:
+            with store.stage(upload_id, at) as writer:
+                writer.write([content])
+            if content:
+                expected.extend(bytes(max(0, at - len(expected))))
+                expected[at : at + len(content)] = content
+        assert store.prove(upload_id) == proof_of(expected)
+        key = f"{expected.hex()[:64]:0>64}.{upload_id[:8]}"
+        store.commit(upload_id, key)
+        assert content_of(store, key) == expected
 
     def test_a_hole_reads_as_zeros(self, store: BlobStore) -> None:
         with store.stage(UPLOAD, 5000) as writer:
@@ -180,11 +222,13 @@ class BlobStoreContract:
         store.delete(KEY)
         assert content_of(store, other) == CONTENT
 
-    def test_an_open_blob_outlives_its_key(self, store: BlobStore) -> None:
+    def test_an_open_blob_never_gives_other_bytes_when_its_key_is_deleted(self, store: BlobStore) -> None:
         put(store, CONTENT)
         with opened(store) as blob:
+            assert blob.read(0, 100_000) == CONTENT[:100_000]
             store.delete(KEY)
-            assert blob.read(0, blob.size_bytes) == CONTENT
+            with contextlib.suppress(StorageFailed):
+                assert blob.read(100_000, blob.size_bytes) == CONTENT[100_000:]
 
     def test_a_blob_may_be_closed_twice(self, store: BlobStore) -> None:
         blob = opened(store, put(store, CONTENT))
@@ -210,6 +254,44 @@ class BlobStoreContract:
         with opened(store, put(store, CONTENT)) as blob, ThreadPoolExecutor(8) as threads:
             pieces = threads.map(lambda at: blob.read(at, 10_000), range(0, len(CONTENT), 10_000))
             assert b"".join(pieces) == CONTENT
+
+    def test_a_blob_is_read_from_its_begin_to_its_end_and_from_anywhere_after(self, store: BlobStore) -> None:
+        with opened(store, put(store, CONTENT)) as blob:
+            pieces = [blob.read(at, 65_521) for at in range(0, len(CONTENT), 65_521)]
+            assert b"".join(pieces) == CONTENT
+            assert blob.read(len(CONTENT), 10) == b""
+            for at in (2_000_000, 2_000_010, 5, len(CONTENT) - 3):
+                assert blob.read(at, 10) == CONTENT[at : at + 10]
+            assert blob.read(0, 2 * len(CONTENT)) == CONTENT
+
+    def test_many_blobs_are_written_and_read_at_once(self, store: BlobStore) -> None:
+        def write_and_read(number: int) -> bool:
+            content = CONTENT[number * 1000 : number * 1000 + 300_000]
+            return content_of(store, put(store, content, f"{number:064x}.00000000")) == content
+
+        with ThreadPoolExecutor(8) as threads:
+            assert all(threads.map(write_and_read, range(24)))
+        assert len(list(store.scan())) == 24
+
+    def test_what_is_discarded_or_deleted_is_that_alone(self, store: BlobStore) -> None:
+        other, other_key = new_upload_id(), KEY[:64] + ".deadbeef"
+        for upload_id in (UPLOAD, other):
+            with store.stage(upload_id, 0) as writer:
+                writer.write([b"kept"])
+        put(store, b"kept, too", other_key)
+        put(store, CONTENT)
+        store.discard(UPLOAD)
+        store.delete(KEY)
+        assert {held.name for held in store.scan()} == {other, other_key}
+        assert store.prove(other) == proof_of(b"kept")
+        assert content_of(store, other_key) == b"kept, too"
+
+    def test_a_blob_set_aside_is_found_no_more(self, store: BlobStore) -> None:
+        put(store, CONTENT)
+        store.set_aside(KEY)
+        store.set_aside(KEY)
+        assert store.open(KEY) is None
+        assert list(store.scan()) == []
 
     def test_a_scan_names_all_blobs_and_staged_uploads(self, store: BlobStore) -> None:
         before = time.time() - 2
@@ -247,6 +329,7 @@ class BlobStoreContract:
             lambda: store.commit(UPLOAD, name),
             lambda: store.open(name),
             lambda: store.delete(name),
+            lambda: store.set_aside(name),
         ):
             with pytest.raises(ValueError, match="not "):
                 refused()
@@ -262,14 +345,17 @@ class BlobStoreContract:
         with opened(store, KEY) as blob:
             assert blob.read(0, len(CONTENT)) == CONTENT
 
-    def test_nothing_is_proven_while_somebody_writes(self, store: BlobStore) -> None:
+    def test_what_was_proven_is_not_changed_by_who_was_still_writing(self, store: BlobStore) -> None:
         with store.stage(UPLOAD, 0) as writer:
-            writer.write([CONTENT])
-            with pytest.raises(Conflict):
-                store.prove(UPLOAD)
-            with pytest.raises(Conflict):
-                store.commit(UPLOAD, KEY)
-        assert store.prove(UPLOAD).size_bytes == len(CONTENT)
+            writer.write([CONTENT[:10_000]])
+        with store.stage(UPLOAD, 5_000) as writer:
+            writer.write([b"late"])
+            proof = prove_if_allowed(store, UPLOAD)
+            assert proof in (None, proof_of(CONTENT[:10_000]))
+        assert store.prove(UPLOAD) == (proof or proof_of(CONTENT[:5_000] + b"late" + CONTENT[5_004:10_000]))
+        store.commit(UPLOAD, KEY)
+        assert proof_of(content_of(store)) == (proof or proof_of(CONTENT[:5_000] + b"late" + CONTENT[5_004:10_000]))
+        assert [held.kind for held in store.scan()] == ["blob"]
 
     def test_a_blob_is_never_replaced(self, store: BlobStore) -> None:
         put(store, CONTENT)

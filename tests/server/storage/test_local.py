@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from steelyard.server.errors import RegistryError, StorageFailed, StorageTimeout
+from steelyard.server.errors import Conflict, RegistryError, StorageFailed, StorageTimeout
 from steelyard.server.storage import BlobStore
 from steelyard.server.storage.local import LocalStore
 from tests.server.storage.contract import CONTENT, KEY, UPLOAD, BlobStoreContract, content_of, opened, proof_of, put
@@ -20,6 +20,20 @@ class TestLocalStore(BlobStoreContract):
     @pytest.fixture
     def store(self, tmp_path: Path) -> BlobStore:
         return LocalStore(tmp_path / "store")
+
+    def test_an_open_blob_outlives_its_key(self, store: BlobStore) -> None:
+        with opened(store, put(store, CONTENT)) as blob:
+            store.delete(KEY)
+            assert blob.read(0, blob.size_bytes) == CONTENT
+
+    def test_nothing_is_proven_while_somebody_writes(self, store: BlobStore) -> None:
+        with store.stage(UPLOAD, 0) as writer:
+            writer.write([CONTENT])
+            with pytest.raises(Conflict):
+                store.prove(UPLOAD)
+            with pytest.raises(Conflict):
+                store.commit(UPLOAD, KEY)
+        assert store.prove(UPLOAD) == proof_of(CONTENT)
 
 
 @pytest.fixture

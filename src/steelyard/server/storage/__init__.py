@@ -23,6 +23,9 @@ from typing import Literal, Protocol, Self
 _KEY = re.compile(r"[0-9a-f]{64}\.[0-9a-f]{8}")
 _UPLOAD_ID = re.compile(r"[0-9a-f]{32}")
 
+LEAST_PART_BYTES = 5 * 2**20
+"""What S3 stores take as a part, but for the last: parts of a direct upload have so many bytes or more."""
+
 NOTHING_STAGED = "Nothing of this upload is here any more. Begin it again."
 BEING_WRITTEN = "Bytes of this upload are still arriving. Wait until they have, and try again."
 SEALED = "This upload is being proven and takes no more bytes."
@@ -44,7 +47,8 @@ class StoredName:
     name: str
     size_bytes: int
     modified_at: float
-    """Seconds since the epoch: of a staged upload the last write, of a blob its commit."""
+    """Seconds since the epoch by this machine's clock, whatever the store's own says: of a staged upload the last
+    write, of a blob its commit."""
 
 
 class StageWriter(Protocol):
@@ -59,7 +63,8 @@ class StageWriter(Protocol):
         ...
 
     def close(self) -> None:
-        """Make everything written durable and let go of the upload. The bytes may be relied on once this returns."""
+        """Make everything written durable and let go of the upload. The bytes may be relied on once this returns, and
+        not before; where the upload's proof began meanwhile, they count for nothing."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -70,7 +75,8 @@ class StageWriter(Protocol):
 
 
 class StoredBlob(Protocol):
-    """A blob opened for reading. It stays readable until closed, also when its key is deleted meanwhile."""
+    """A blob opened for reading. Where its key is deleted meanwhile, it reads on as it was, or from then on raises
+    StorageFailed, as the store can; it never gives other bytes."""
 
     @property
     def size_bytes(self) -> int: ...
@@ -154,27 +160,29 @@ class BlobStore(Protocol):
         ...
 
     def stage(self, upload_id: str, offset_bytes: int) -> StageWriter:
-        """Open a staged upload for writing at an offset; the first call makes it, empty.
+        """Open a staged upload for writing at an offset. It is there, if empty, when its first writer is closed.
 
         It may be opened again and again, after a restart too, and by several writers at once for different offsets.
-        Nothing is preallocated: bytes that nobody wrote, before the last that somebody did, read as zeros. Raises
-        Conflict once its proof has begun.
+        What is written again replaces what a writer that was closed before wrote there. Nothing is preallocated: bytes
+        that nobody wrote, before the last that somebody did, read as zeros. Raises Conflict once its proof has begun.
         """
         ...
 
     def prove(self, upload_id: str) -> Proof:
-        """Read the whole staged upload and say what it is; from now on nobody can write to it.
+        """Read the whole staged upload and say what it is. From now on that is what it is: nobody can change it.
 
-        Raises NotFound where there is none under this id, and Conflict while somebody is writing to it.
+        While somebody is writing to it, that is refused with Conflict, or his writing does not count, as the store
+        can. Raises NotFound where there is none under this id, and when it is committed or discarded meanwhile.
         """
         ...
 
     def commit(self, upload_id: str, key: str) -> None:
         """Turn a staged upload into the blob `key`, durably; the staged upload is gone afterwards.
 
-        The caller has proven the bytes. Calling it again with the same names after it was done is a no-op, so that a
-        crash in between can be made good. Raises Conflict while somebody is writing to it, and NotFound where there is
-        neither the staged upload nor the blob.
+        The caller has proven the bytes, by `prove` or because he alone knows the upload's name and has hashed what he
+        wrote. Calling it again with the same names after it was done is a no-op, so that a crash in between can be made
+        good. While somebody is writing to it, it does as `prove`. Raises NotFound where there is neither the staged
+        upload nor the blob.
         """
         ...
 
@@ -188,6 +196,10 @@ class BlobStore(Protocol):
 
     def delete(self, key: str) -> None:
         """Remove a blob. Idempotent. After a power cut it may be back; the next `scan` shows it again."""
+        ...
+
+    def set_aside(self, key: str) -> None:
+        """Put a blob whose bytes are wrong where only a person finds it: neither `open` nor `scan` does. Idempotent."""
         ...
 
     def scan(self) -> Iterator[StoredName]:

@@ -3,6 +3,7 @@
     <root>/staged/<upload id>                        what has arrived of an upload
     <root>/sealed/<upload id>                        an upload that is being proven: nobody writes to it any more
     <root>/blobs/sha256/<ab>/<cd>/<64 hex>.<nonce>   a proven blob; ab and cd are its first four digits
+    <root>/aside/<64 hex>.<nonce>                    a blob whose bytes turned out wrong, for a person to look at
 
 A blob appears by rename(2) within the file system, after its bytes are on the disk, and the directories that name it
 are synced before `commit` returns: a key that was answered is there after a power cut, whole. The entry of a staged
@@ -60,6 +61,7 @@ class LocalStore:
         self._staged = root / "staged"
         self._sealed = root / "sealed"
         self._blobs = root / "blobs" / "sha256"
+        self._aside = root / "aside"
         self._synced: set[str] = set()
         """Staged uploads whose last writer to go had synced them, as far as this process knows."""
         self._durable: set[str] = set()
@@ -147,6 +149,12 @@ class LocalStore:
         # The directories stay: taking an empty one away could meet a commit that is about to rename into it.
         with _disk("deleting a blob"):
             self._blob_path(key).unlink(missing_ok=True)
+
+    def set_aside(self, key: str) -> None:
+        with _disk("setting a blob aside"):
+            _make_directory(self._aside)
+            with contextlib.suppress(FileNotFoundError):
+                self._blob_path(key).rename(self._aside / key)
 
     def scan(self) -> Iterator[StoredName]:
         with _disk("listing the store"):

@@ -37,6 +37,7 @@ class MemoryStore:
         self._lock = threading.Lock()
         self._staged: dict[str, _Held] = {}
         self._blobs: dict[str, _Held] = {}
+        self._aside: dict[str, _Held] = {}
 
     def stage(self, upload_id: str, offset_bytes: int) -> "MemoryStageWriter":
         with self._lock:
@@ -86,6 +87,12 @@ class MemoryStore:
     def delete(self, key: str) -> None:
         with self._lock:
             self._blobs.pop(check_key(key), None)
+
+    def set_aside(self, key: str) -> None:
+        with self._lock:
+            held = self._blobs.pop(check_key(key), None)
+            if held is not None:
+                self._aside[key] = held
 
     def scan(self) -> Iterator[StoredName]:
         with self._lock:
