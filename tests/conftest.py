@@ -5,11 +5,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings as hypothesis_settings
 
 from tests.house import Registered, RunningServer, start_server
+from tests.house.grid import CELL
 from tests.house.registries import open_registered
 
 hypothesis_settings.register_profile("steelyard", deadline=None, print_blob=True)
@@ -17,6 +19,53 @@ hypothesis_settings.load_profile("steelyard")
 
 # A shell ignores Ctrl-C for what it starts in the background, and so would every program that the tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+DESELECTED = pytest.StashKey[int]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the marker of `tests/house/grid.py`."""
+    config.addinivalue_line("markers", "only(*parts): bound to a database or a store; deselected on others")
+    config.stash[DESELECTED] = 0
+
+
+def pytest_report_header() -> str:
+    """Say what is being tested."""
+    return f"grid: registries stand on {CELL}"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is bound to another database or store than this run's."""
+    bound = [item for item in items if not all(CELL.suits(*mark.args) for mark in item.iter_markers("only"))]
+    if bound:
+        config.hook.pytest_deselected(items=bound)
+        items[:] = [item for item in items if item not in bound]
+    config.stash[DESELECTED] = len(bound)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker of xdist tells how many it left out."""
+    output: dict[str, int] | None = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["bound_elsewhere"] = session.config.stash[DESELECTED]
+
+
+class CountingWorkers:
+    """What xdist's workers, who all collect the same, left out."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        self.config.stash[DESELECTED] = getattr(node, "workeroutput", {}).get("bound_elsewhere", 0)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Nothing is left out in silence."""
+    if config.stash[DESELECTED]:
+        terminalreporter.write_line(f"grid: {config.stash[DESELECTED]} tests are not for {CELL} and were left out")
+
 
 MakeRegistered = Callable[..., Registered]
 

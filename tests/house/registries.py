@@ -1,13 +1,16 @@
 """A registry in this process, opened as `serve` opens one and closed after."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from pathlib import Path
 
 from fastapi.testclient import TestClient
 
 from steelyard.server.app import create_app, open_registry
 from steelyard.server.core.accounts import create_first_admin
+from steelyard.server.db.engine import Database
 from steelyard.server.settings import Settings
+from tests.house.grid import settings_for
 from tests.house.people import Registered
 
 
@@ -15,12 +18,21 @@ from tests.house.people import Registered
 def open_registered(**chosen: object) -> Iterator[Registered]:
     """A registry with these settings besides the defaults; `data` is the one that every test names.
 
-    Where that is the data of an earlier one, tokens from then work on, and `admin` is nobody: his is not known here.
+    Its database and its store are those of this run's cell of the grid, unless the test names others. Where `data` is
+    the data of an earlier one, tokens from then work on, and `admin` is nobody: his is not known here.
     """
-    settings = Settings(**{"free_disk_floor_bytes": 0, **chosen})  # type: ignore[arg-type]
+    settings = Settings(**{"free_disk_floor_bytes": 0, **settings_for(Path(str(chosen["data"]))), **chosen})  # type: ignore[arg-type]
     registry = open_registry(settings)
     with registry.database.write() as session:
         made = create_first_admin(session, None)
     with TestClient(create_app(registry), base_url="http://127.0.0.1", raise_server_exceptions=False) as client:
         yield Registered(client, made.secret if made else "")
-    registry.database.close()
+    registry.close()
+
+
+@contextmanager
+def somebody_writing(registered: Registered) -> Iterator[None]:
+    """Another process, as good as, holds the one turn to write, and changes nothing."""
+    settings = registered.client.app.state.registry.settings  # type: ignore[attr-defined]
+    with closing(Database(settings.database_url)) as other, other.write():
+        yield

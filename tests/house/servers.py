@@ -12,6 +12,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.house.grid import settings_for
+
 ADMIN_TOKEN = "an admin token for tests, long enough to be taken"
 _READY_WITHIN_SECONDS = 30.0
 
@@ -68,8 +70,19 @@ class RunningServer:
 
 
 def start_server(data: Path, *, port: int | None = None, **settings: str) -> RunningServer:
-    """Start `steelyard serve` on a data directory and wait until it is ready."""
+    """Start `steelyard serve` on a data directory and wait until it is ready. Where its data are: `launch_server`."""
+    server = launch_server(data, port=port, **settings)
+    wait_until_ready(server)
+    return server
+
+
+def launch_server(data: Path, *, port: int | None = None, **settings: str) -> RunningServer:
+    """Start `steelyard serve` on a data directory; it is not ready yet.
+
+    Its database and its store are those of this run's cell of the grid, unless the test names others.
+    """
     port = port or free_port()
+    settings = {**settings_for(data), **settings}  # which may put into the environment what a store needs
     environment = {key: value for key, value in os.environ.items() if not key.startswith("STEELYARD_")}
     environment["STEELYARD_ADMIN_TOKEN"] = ADMIN_TOKEN
     environment.update({f"STEELYARD_{key.upper()}": value for key, value in settings.items()})
@@ -88,12 +101,11 @@ def start_server(data: Path, *, port: int | None = None, **settings: str) -> Run
     ]
     with log_path.open("ab") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=data.parent)
-    server = RunningServer(process, port, data, log_path)
-    _wait_until_ready(server)
-    return server
+    return RunningServer(process, port, data, log_path)
 
 
-def _wait_until_ready(server: RunningServer) -> None:
+def wait_until_ready(server: RunningServer) -> None:
+    """Wait until `/ready` says so; raises RuntimeError, with the log, when it never does."""
     deadline = time.monotonic() + _READY_WITHIN_SECONDS
     while time.monotonic() < deadline:
         if server.process.poll() is not None:

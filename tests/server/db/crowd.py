@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any
 
 from sqlalchemy import Table as SqlTable
-from sqlalchemy import insert, select, update
+from sqlalchemy import func, insert, select, text, update
 
 from steelyard.server.db.engine import Database
 from steelyard.server.db.tables import Blob, Model, ModelFacet, Org, OrgBlob, Standing, Table, Tree, TreeBlob, Version
@@ -19,13 +19,18 @@ _LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 def fill(database: Database, slug: str, *, models: int, versions: int) -> None:
     """Give an organisation so many models named `crowd-<n>`, each with so many versions `1.<n>.0`."""
-    with database.write() as session:
+    with database.write(patient=True) as session:
         org_id = session.scalars(select(Org.id).where(Org.slug == slug)).one()
         for table, rows in _rows(org_id, models, versions):
             while some := list(islice(rows, _AT_ONCE)):
                 session.execute(insert(_table(table)), some)
+        if not database.is_sqlite:
+            session.execute(text("ANALYZE"))
         latest = select(Version.id).where(Version.model_id == Model.id).order_by(Version.id.desc()).limit(1)
         session.execute(update(Model).values(latest_version_id=latest.scalar_subquery()))
+        if not database.is_sqlite:
+            for table in (Model, Blob, Tree, Version):
+                session.execute(select(func.setval(f"{table.__tablename__}_id_seq", func.max(_table(table).c.id))))
 
 
 def _table(table: type[Table]) -> SqlTable:

@@ -1,47 +1,71 @@
 """Migrations: up, down and up again, agreeing with the code, and made once however many begin at the same moment."""
 
-import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Column, PrimaryKeyConstraint, UniqueConstraint, inspect
+import pytest
+from sqlalchemy import Column, PrimaryKeyConstraint, UniqueConstraint, event, inspect, select, text
 
 from steelyard.server.db.engine import Database
 from steelyard.server.db.migrate import differences, downgrade, migrate
-from steelyard.server.db.tables import Table
+from steelyard.server.db.tables import Org, Table
+from tests.house.postgres import postgres_url
 from tests.server.db.starting import start_all
 
 
-def test_code_and_database_agree_after_up_down_and_up_again(tmp_path: Path) -> None:
-    database = Database(f"sqlite:///{tmp_path}/steelyard.sqlite3")
-    migrate(database)
-    assert differences(database) == []
-    downgrade(database, "base")
-    assert inspect(database.engine).get_table_names() == ["alembic_version"]
-    migrate(database)
-    assert differences(database) == []
-    assert set(inspect(database.engine).get_table_names()) == {"alembic_version", *Table.metadata.tables}
-    database.close()
+def test_code_and_database_agree_after_up_down_and_up_again(empty: Database) -> None:
+    migrate(empty)
+    assert differences(empty) == []
+    downgrade(empty, "base")
+    assert inspect(empty.engine).get_table_names() == ["alembic_version"]
+    migrate(empty)
+    assert differences(empty) == []
+    assert set(inspect(empty.engine).get_table_names()) == {"alembic_version", *Table.metadata.tables}
 
 
-def test_to_migrate_again_changes_nothing(tmp_path: Path) -> None:
-    database = Database(f"sqlite:///{tmp_path}/steelyard.sqlite3")
-    migrate(database)
-    with closing(sqlite3.connect(tmp_path / "steelyard.sqlite3")) as other:
-        before = other.execute("PRAGMA schema_version").fetchone()
+def test_to_migrate_again_changes_nothing(database: Database) -> None:
+    with altering(database) as altered:
         migrate(database)
-        assert other.execute("PRAGMA schema_version").fetchone() == before
-    database.close()
+    assert altered == []
 
 
-def test_a_difference_is_seen(tmp_path: Path) -> None:
-    database = Database(f"sqlite:///{tmp_path}/steelyard.sqlite3")
-    migrate(database)
-    with closing(sqlite3.connect(tmp_path / "steelyard.sqlite3")) as other:
-        other.execute("DROP INDEX ix_versions_order")
+def test_a_difference_is_seen(database: Database) -> None:
+    with database.write() as session:
+        session.execute(text("DROP INDEX ix_versions_order"))
     assert len(differences(database)) == 1
-    database.close()
+
+
+@contextmanager
+def altering(database: Database) -> Iterator[list[str]]:
+    """What changes tables or rows meanwhile."""
+    altered: list[str] = []
+
+    def note(_c: object, _cursor: object, statement: str, _v: object, _x: object, _many: object) -> None:
+        if statement.split()[0] in ("CREATE", "ALTER", "DROP", "INSERT", "UPDATE", "DELETE"):
+            altered.append(statement)
+
+    event.listen(database.engine, "before_cursor_execute", note)
+    yield altered
+    event.remove(database.engine, "before_cursor_execute", note)
+
+
+def test_every_text_of_bounded_length_has_the_order_of_its_bytes_on_postgresql() -> None:
+    """Else two machines order names differently, and an index may be wrong after the system was upgraded."""
+    columns = "SELECT table_name || '.' || column_name FROM information_schema.columns WHERE table_schema = 'public'"
+    bounded = " AND data_type = 'character varying' AND table_name <> 'alembic_version'"
+    with closing(Database(postgres_url())) as database, database.read() as session:
+        assert len(session.scalars(text(columns + bounded)).all()) > 40
+        assert session.scalars(text(columns + bounded + " AND collation_name IS DISTINCT FROM 'C'")).all() == []
+
+
+def test_names_are_in_the_order_of_their_bytes(database: Database) -> None:
+    with database.write() as session:
+        session.add_all(Org(slug=slug, name=slug) for slug in ("b", "a-c", "ab", "a", "a-b", "B", "é", "z"))
+    with database.read() as session:
+        found = session.scalars(select(Org.slug).order_by(Org.slug)).all()
+    assert found == ["B", "a", "a-b", "a-c", "ab", "b", "z", "é"]
 
 
 NEVER_DELETED = {"users", "orgs"}
@@ -64,10 +88,19 @@ def _leads_an_index(column: Column[Any]) -> bool:
     return any(first is column for first in leading)
 
 
-def test_of_processes_that_start_together_on_nothing_one_makes_the_admin_and_all_come_up(tmp_path: Path) -> None:
-    said = start_all([tmp_path / f"data{number}" for number in range(6)], processes=3)
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_of_processes_that_start_together_on_nothing_one_makes_the_admin_and_all_come_up(
+    kind: str, tmp_path: Path
+) -> None:
+    folders = [tmp_path / f"data{number}" for number in range(6)]
+    urls = [postgres_url(migrated=False) if kind == "postgres" else sqlite_url(folder) for folder in folders]
+    said = start_all(list(zip(folders, urls, strict=True)), processes=3)
     assert [sorted(row) for row in said] == [["first", "later", "later"]] * 6
-    for number in range(6):
-        with closing(sqlite3.connect(tmp_path / f"data{number}/steelyard.sqlite3")) as database:
+    for url in urls:
+        with closing(Database(url)) as database, database.read() as session:
             for table in ("users", "orgs", "tokens", "signing_keys"):
-                assert database.execute(f"SELECT count(*) FROM {table}").fetchone() == (1,), table
+                assert session.execute(text(f"SELECT count(*) FROM {table}")).scalar() == 1, table
+
+
+def sqlite_url(folder: Path) -> str:
+    return f"sqlite:///{folder}/steelyard.sqlite3"

@@ -1,53 +1,100 @@
 """The database: sessions that read, sessions that write, and what its failures are called.
 
-SQLite is the embedded default: write-ahead log, one writer at a time (`BEGIN IMMEDIATE`, so that a transaction never
-finds out halfway that it may not write), every commit on disk before it is answered.
+What only one database understands is in `sqlite.py` and `postgres.py`; everybody else sees `Database`.
 """
 
-import time
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
-from sqlite3 import Connection as SQLiteConnection
-from sqlite3 import OperationalError
-from typing import Any, TypeVar
+from threading import BoundedSemaphore
+from time import monotonic
+from typing import TypeVar
 
-from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, text
+from sqlalchemy import URL, Engine, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, NotSupportedError, ProgrammingError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
-from steelyard.server.errors import DatabaseFailed, DatabaseTimeout, RegistryError
+from steelyard.server.db import sqlite
+from steelyard.server.db.openings import OPENING, Opening
+from steelyard.server.errors import DatabaseTimeout, RegistryError
+from steelyard.server.watching import UNWATCHED, Watch
 
 T = TypeVar("T")
 _BATCH = 500
-_WRITES = "steelyard_writes"
-_BROKEN = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_READONLY")
-_POOL_SIZE = 48  # more than the threads that serve requests, so that none of them waits for a connection
+_BUSY = "The database is busy: no connection became free in time. Try again."
+_UNKNOWN = (
+    "The connection to the database was lost while the change was being committed, so it may have been kept or not. "
+    "Look before you try again."
+)
+_WANTED = (
+    "STEELYARD_DATABASE is postgresql://user:password@host/database; leave it unset to keep the metadata in SQLite"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """A database that the registry can stand on. So many `writers` of one process ask for its lock at a time."""
+
+    open_engine: Callable[[URL, float], Engine]
+    name_failure: Callable[[DBAPIError], RegistryError | None]
+    writers: int
+    writers_beside: int
 
 
 class Database:
     """An engine and the two ways to use it. `read()` and `write()` raise `DatabaseFailed` or `DatabaseTimeout`."""
 
-    def __init__(self, url: str, *, timeout_seconds: float = 5.0) -> None:
+    def __init__(self, url: str, *, timeout_seconds: float = 5.0, watch: Watch = UNWATCHED) -> None:
+        parsed = _parsed(url)
+        kind = _kind_of(parsed)
         self.url = url
-        self.engine = _create_engine(url, timeout_seconds)
-        self._writing = self.engine.execution_options(**{_WRITES: True})
+        self.engine = kind.open_engine(parsed, timeout_seconds)
+        self._kind = kind
+        self._timeout_seconds, self._watch = timeout_seconds, watch
+        self._writers, self._beside = BoundedSemaphore(kind.writers), BoundedSemaphore(kind.writers_beside)
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether it is one file, which only the processes of this machine can open."""
+        return self.engine.dialect.name == "sqlite"
 
     @contextmanager
-    def read(self) -> Iterator[Session]:
-        """A session on one consistent view of the data. Nothing that it changes is kept."""
-        with _translated(), Session(self.engine, expire_on_commit=False, autoflush=False) as session:
+    def read(self, *, patient: bool = False) -> Iterator[Session]:
+        """A session on one consistent view of the data. Nothing that it changes is kept.
+
+        The statements of a `patient` one may take as long as they need: for maintenance, never for a request.
+        """
+        opening = Opening(monotonic() + self._timeout_seconds, patient=patient)
+        with (
+            self._watch.work("database", "read"),
+            self._translated(),
+            Session(self.engine, expire_on_commit=False, autoflush=False) as session,
+        ):
+            self._open(session, opening)
             yield session
 
     @contextmanager
-    def write(self) -> Iterator[Session]:
-        """One transaction: committed when the block ends, rolled back when it raises."""
-        with _translated(), Session(self._writing, expire_on_commit=False) as session, session.begin():
+    def write(self, *, beside: bool = False, patient: bool = False) -> Iterator[Session]:
+        """One transaction: committed when the block ends, rolled back when it raises. One at a time in all processes.
+
+        One that touches nothing but rows of its own may run `beside` others that do so. The statements of a `patient`
+        one may take as long as they need.
+        """
+        opening = Opening(monotonic() + self._timeout_seconds, writes=True, beside=beside, patient=patient)
+        kind = "beside" if beside else "write"
+        with self._watch.work("database", kind), ExitStack() as held:
+            with self._watch.work("lock", kind):
+                held.enter_context(self._turn(opening))
+                held.enter_context(self._translated())
+                session = held.enter_context(Session(self.engine, expire_on_commit=False))
+                self._open(session, opening)
             yield session
+            session.flush()
+            with self._committing():
+                session.commit()
 
     def check(self) -> None:
         """Raise when the database does not answer with something that is stored in it."""
@@ -58,85 +105,72 @@ class Database:
         """Let go of every connection."""
         self.engine.dispose()
 
+    def _open(self, session: Session, opening: Opening) -> None:
+        """Begin the transaction; once more where a connection that had lain in the pool turns out to be dead.
 
-def _create_engine(url: str, timeout_seconds: float) -> Engine:
-    parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite":
-        raise ValueError("this release keeps its metadata in SQLite; leave STEELYARD_DATABASE unset or use sqlite:///…")
-    if parsed.database:
-        file = Path(parsed.database)
-        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        file.touch(mode=0o600)  # it holds the keys that tickets are signed with; the log beside it takes its mode
-    engine = create_engine(
-        parsed,
-        pool_size=_POOL_SIZE,
-        pool_timeout=timeout_seconds,
-        connect_args={"timeout": timeout_seconds},
-        hide_parameters=True,  # errors are logged, and parameters may be people's data
-    )
-    event.listen(engine, "connect", partial(_prepare_sqlite, timeout_seconds=timeout_seconds))
-    event.listen(engine, "begin", _begin_sqlite)
-    event.listen(engine, "handle_error", _distrust)
-    return engine
-
-
-def _prepare_sqlite(connection: SQLiteConnection, _record: Any, *, timeout_seconds: float) -> None:
-    connection.isolation_level = None  # Python's driver must not begin transactions by itself: we do, below
-    connection.execute(f"PRAGMA busy_timeout = {int(timeout_seconds * 1000)}")
-    _switch_to_wal(connection, time.monotonic() + timeout_seconds)
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA foreign_keys = ON")
-
-
-def _switch_to_wal(connection: SQLiteConnection, until: float) -> None:
-    """While another process makes the same switch or folds its log, SQLite refuses this at once, whatever the timeout
-    says: so the waiting is ours."""
-    while True:
+        Nothing was done on it yet, and a database that was restarted is so served again at once.
+        """
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except OperationalError as error:
-            if not getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY") or time.monotonic() > until:
+            session.connection(execution_options={OPENING: opening})
+        except DBAPIError as error:
+            if not error.connection_invalidated or opening.seconds_left <= 0:
                 raise
-            time.sleep(0.01)
-        else:
-            return
+            session.rollback()
+            session.connection(execution_options={OPENING: opening})
+
+    @contextmanager
+    def _turn(self, opening: Opening) -> Iterator[None]:
+        """Wait in this process first, so that those who wait for the database's lock do not hold all connections."""
+        turn = self._beside if opening.beside else self._writers
+        if not turn.acquire(timeout=opening.seconds_left):
+            raise DatabaseTimeout(_BUSY)
+        try:
+            yield
+        finally:
+            turn.release()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except PoolTimeout as error:
+            raise DatabaseTimeout(_BUSY) from error
+        except DBAPIError as error:
+            named = self._kind.name_failure(error)
+            if named is None:
+                raise
+            raise named from error
+
+    @contextmanager
+    def _committing(self) -> Iterator[None]:
+        """Only here can a failure leave open what became of the change."""
+        try:
+            yield
+        except DBAPIError as error:
+            named = self._kind.name_failure(error)
+            if named is None or not error.connection_invalidated:
+                raise
+            raise type(named)(_UNKNOWN) from error
 
 
-def _begin_sqlite(connection: Connection) -> None:
-    writes = connection.get_execution_options().get(_WRITES)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-def _distrust(context: ExceptionContext) -> None:
-    """A connection remembers pages that it read, and a file that is replaced by now: after such errors all are opened
-    anew, so that a mended database is served without a restart."""
-    name = getattr(context.original_exception, "sqlite_errorname", "")
-    if name.startswith(_BROKEN):
-        context.is_disconnect = True
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
+def _parsed(url: str) -> URL:
     try:
-        yield
-    except RegistryError:
-        raise
-    except PoolTimeout as error:
-        raise DatabaseTimeout("The database is busy: no connection became free in time. Try again.") from error
-    except (IntegrityError, ProgrammingError, DataError, NotSupportedError):
-        raise  # a fault of ours, not of the database
-    except DBAPIError as error:
-        raise _named(error) from error
+        return make_url(url)
+    except ArgumentError:
+        raise ValueError(_WANTED) from None
 
 
-def _named(error: DBAPIError) -> RegistryError:
-    """Locked, full, broken: the words of SQLite's own messages are the only thing its driver gives us."""
-    words = str(error.orig).lower()
-    if "locked" in words or "busy" in words:
-        return DatabaseTimeout("The database is locked by another process and did not answer in time. Try again.")
-    if "full" in words:
-        return DatabaseFailed("The database's disk is full. Nothing was changed; the operator must make room.")
-    return DatabaseFailed("The database answered with an error. Nothing was changed; the operator finds it in the log.")
+def _kind_of(url: URL) -> _Kind:
+    """What a URL asks for; raises `ValueError` for what the registry cannot stand on."""
+    if url.get_backend_name() == "sqlite":
+        return _Kind(sqlite.open_engine, sqlite.name_failure, sqlite.CONNECTIONS, sqlite.CONNECTIONS)
+    if url.drivername not in ("postgresql", "postgresql+psycopg"):
+        raise ValueError(_WANTED)
+    try:
+        from steelyard.server.db import postgres
+    except ImportError as error:
+        raise ValueError("PostgreSQL needs a driver: pip install 'steelyard[server,postgres]'") from error
+    return _Kind(postgres.open_engine, postgres.name_failure, postgres.WRITERS, postgres.WRITERS_BESIDE)
 
 
 def in_batches(items: Collection[T]) -> Iterator[list[T]]:

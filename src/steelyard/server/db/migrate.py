@@ -4,35 +4,93 @@ The transaction is the lock: when several processes start at once, one migrates 
 """
 
 from pathlib import Path
+from typing import Literal
 
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from alembic.util import CommandError
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from steelyard.server.db.engine import Database
 from steelyard.server.db.tables import Table
 from steelyard.server.errors import DatabaseFailed
 
+_SCRIPTS = str(Path(__file__).parent / "migrations")
+UNFINISHED = "copy-"  # begins the revision of a database that is being copied into: nobody serves it by mistake
+
 
 def migrate(database: Database, revision: str = "head") -> None:
     """Upgrade to `revision`. Raises `DatabaseTimeout` when another process holds the database too long,
     and `DatabaseFailed` for a database that a newer release made."""
     try:
-        with database.write() as session:
+        with database.write(patient=True) as session:
+            _refuse_narrow(session)
             command.upgrade(_config(session), revision)
     except CommandError as error:
+        if standing(database) == "unfinished":
+            raise DatabaseFailed("The database is a copy that was not ended. Run the same `copy` again.") from error
         raise DatabaseFailed(
             f"The database was made by a newer steelyard than this one: {error}. Upgrade it."
         ) from error
 
 
+def _refuse_narrow(session: Session) -> None:
+    """PostgreSQL's databases may be of an encoding that cannot hold what people write."""
+    if session.connection().dialect.name != "postgresql":
+        return
+    encoding = session.execute(text("SHOW server_encoding")).scalar()
+    if encoding != "UTF8":
+        raise DatabaseFailed(
+            f"The database keeps its texts as {encoding}, which cannot hold every one. "
+            "Make it anew: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0."
+        )
+
+
 def downgrade(database: Database, revision: str) -> None:
     """Go back to `revision` (`base` for an empty database)."""
-    with database.write() as session:
+    with database.write(patient=True) as session:
         command.downgrade(_config(session), revision)
+
+
+Standing = Literal["empty", "behind", "current", "ahead", "unfinished"]
+
+
+def migrate_in(session: Session) -> None:
+    """Upgrade to this release in a transaction of the caller's."""
+    command.upgrade(_config(session), "head")
+
+
+def read_revision(session: Session) -> str | None:
+    """What the database says of its tables; None for one without."""
+    return MigrationContext.configure(session.connection()).get_current_revision()
+
+
+def set_revision(session: Session, revision: str) -> None:
+    """Say something else of the tables, which stay as they are."""
+    session.execute(text("UPDATE alembic_version SET version_num = :revision"), {"revision": revision})
+
+
+def head() -> str:
+    """This release's revision."""
+    return str(ScriptDirectory(_SCRIPTS).get_current_head())
+
+
+def standing(database: Database) -> Standing:
+    """How a database's tables stand to this release; `unfinished` where they are a copy that was not ended."""
+    with database.read() as session:
+        revision = read_revision(session)
+    if revision is None:
+        return "empty"
+    if revision.startswith(UNFINISHED):
+        return "unfinished"
+    if revision == head():
+        return "current"
+    known = {each.revision for each in ScriptDirectory(_SCRIPTS).walk_revisions()}
+    return "behind" if revision in known else "ahead"
 
 
 def differences(database: Database) -> list[object]:
@@ -43,12 +101,12 @@ def differences(database: Database) -> list[object]:
 
 def draft_revision(database: Database, message: str, revision_id: str) -> None:
     """Write a new migration from the difference between code and database (for developers)."""
-    with database.write() as session:
+    with database.write(patient=True) as session:
         command.revision(_config(session), message, autogenerate=True, rev_id=revision_id)
 
 
 def _config(session: Session) -> Config:
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("script_location", _SCRIPTS)
     config.attributes["connection"] = session.connection()
     return config

@@ -36,6 +36,15 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def line(length: int) -> String:
+    """A text of at most so many characters, whose order is that of its bytes on every database.
+
+    PostgreSQL would have the order of the operating system's locale, which is slower, differs from machine to machine,
+    and changes under an index when the system is upgraded.
+    """
+    return String(length).with_variant(String(length, collation="C"), "postgresql")
+
+
 class Instant(TypeDecorator[datetime]):
     """A moment in UTC: aware in Python, stored without a zone where the database knows none."""
 
@@ -49,7 +58,10 @@ class Instant(TypeDecorator[datetime]):
         return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        return None if value is None else value.replace(tzinfo=UTC) if value.tzinfo is None else value
+        """Databases answer without a zone, or in the zone of their own clock."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 class Table(DeclarativeBase):
@@ -81,9 +93,9 @@ class User(Table):
 
     __tablename__ = "users"
     id: Mapped[int] = mapped_column(primary_key=True)
-    uuid: Mapped[str] = mapped_column(String(36), unique=True, default=_new_uuid)
-    username: Mapped[str] = mapped_column(String(64), unique=True)
-    email_address: Mapped[str | None] = mapped_column(String(320))
+    uuid: Mapped[str] = mapped_column(line(36), unique=True, default=_new_uuid)
+    username: Mapped[str] = mapped_column(line(64), unique=True)
+    email_address: Mapped[str | None] = mapped_column(line(320))
     is_admin: Mapped[bool] = mapped_column(Boolean, default=False)
     disabled_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
@@ -94,9 +106,9 @@ class Org(Table):
 
     __tablename__ = "orgs"
     id: Mapped[int] = mapped_column(primary_key=True)
-    uuid: Mapped[str] = mapped_column(String(36), unique=True, default=_new_uuid)
-    slug: Mapped[str] = mapped_column(String(64), unique=True)
-    name: Mapped[str] = mapped_column(String(200))
+    uuid: Mapped[str] = mapped_column(line(36), unique=True, default=_new_uuid)
+    slug: Mapped[str] = mapped_column(line(64), unique=True)
+    name: Mapped[str] = mapped_column(line(200))
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
     updated_at: Mapped[datetime] = mapped_column(default=utc_now)
 
@@ -107,7 +119,7 @@ class Member(Table):
     __tablename__ = "members"
     org_id: Mapped[int] = mapped_column(ForeignKey("orgs.id"), primary_key=True)
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), primary_key=True, index=True)
-    role: Mapped[str] = mapped_column(String(20))
+    role: Mapped[str] = mapped_column(line(20))
     added_at: Mapped[datetime] = mapped_column(default=utc_now)
 
 
@@ -117,10 +129,10 @@ class ServiceAccount(Table):
     __tablename__ = "service_accounts"
     __table_args__ = (UniqueConstraint("org_id", "name"),)
     id: Mapped[int] = mapped_column(primary_key=True)
-    uuid: Mapped[str] = mapped_column(String(36), unique=True, default=_new_uuid)
+    uuid: Mapped[str] = mapped_column(line(36), unique=True, default=_new_uuid)
     org_id: Mapped[int] = mapped_column(ForeignKey("orgs.id"))
-    name: Mapped[str] = mapped_column(String(64))
-    role: Mapped[str] = mapped_column(String(20))
+    name: Mapped[str] = mapped_column(line(64))
+    role: Mapped[str] = mapped_column(line(20))
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
 
 
@@ -129,13 +141,13 @@ class Token(Table):
 
     __tablename__ = "tokens"
     id: Mapped[int] = mapped_column(primary_key=True)
-    uuid: Mapped[str] = mapped_column(String(36), unique=True, default=_new_uuid)
+    uuid: Mapped[str] = mapped_column(line(36), unique=True, default=_new_uuid)
     secret_sha256: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
-    name: Mapped[str] = mapped_column(String(200))
+    name: Mapped[str] = mapped_column(line(200))
     user_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"), index=True)
     service_account_id: Mapped[int | None] = mapped_column(ForeignKey("service_accounts.id"), index=True)
     org_id: Mapped[int | None] = mapped_column(ForeignKey("orgs.id"))
-    access: Mapped[str] = mapped_column(String(10), default="write")
+    access: Mapped[str] = mapped_column(line(10), default="write")
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
@@ -152,8 +164,8 @@ class Model(Table):
     )
     id: Mapped[int] = mapped_column(primary_key=True)
     org_id: Mapped[int] = mapped_column(ForeignKey("orgs.id"))
-    name: Mapped[str] = mapped_column(String(96))
-    name_key: Mapped[str] = mapped_column(String(96))
+    name: Mapped[str] = mapped_column(line(96))
+    name_key: Mapped[str] = mapped_column(line(96))
     is_public: Mapped[bool] = mapped_column(Boolean, default=False)
     latest_version_id: Mapped[int | None] = mapped_column(index=True)  # no foreign key: versions refer to models
     search_text: Mapped[str] = mapped_column(Text, default="")
@@ -197,18 +209,18 @@ class Version(Table):
         Index("ix_versions_order", "model_id", "standing", "precedence", "id"),
     )
     id: Mapped[int] = mapped_column(primary_key=True)
-    uuid: Mapped[str] = mapped_column(String(36), unique=True, default=_new_uuid)
+    uuid: Mapped[str] = mapped_column(line(36), unique=True, default=_new_uuid)
     model_id: Mapped[int] = mapped_column(ForeignKey("models.id"))
-    version: Mapped[str] = mapped_column(String(120))
+    version: Mapped[str] = mapped_column(line(120))
     precedence: Mapped[bytes] = mapped_column(LargeBinary(512))
     standing: Mapped[int] = mapped_column(SmallInteger)
     yank_reason: Mapped[str | None] = mapped_column(Text)
     yanked_at: Mapped[datetime | None]
     tree_id: Mapped[int] = mapped_column(ForeignKey("trees.id"), index=True)
-    artifacts_hash: Mapped[str] = mapped_column(String(71))
+    artifacts_hash: Mapped[str] = mapped_column(line(71))
     content_sha256: Mapped[bytes] = mapped_column(LargeBinary(32))
     size_bytes: Mapped[int]
-    framework: Mapped[str] = mapped_column(String(100))
+    framework: Mapped[str] = mapped_column(line(100))
     summary: Mapped[str | None] = mapped_column(Text)
     description: Mapped[str | None] = mapped_column(Text)
     task: Mapped[str | None] = mapped_column(Text)
@@ -216,7 +228,7 @@ class Version(Table):
     base_model: Mapped[str | None] = mapped_column(Text)
     license: Mapped[str | None] = mapped_column(Text)
     pretty_name: Mapped[str | None] = mapped_column(Text)
-    size_category: Mapped[str | None] = mapped_column(String(100))
+    size_category: Mapped[str | None] = mapped_column(line(100))
     tags: Mapped[list[Any] | None]
     language: Mapped[list[Any] | None]
     task_categories: Mapped[list[Any] | None]
@@ -236,8 +248,8 @@ class ModelFacet(Table):
     __tablename__ = "model_facets"
     __table_args__ = (Index("ix_model_facets_value", "kind", "value", "model_id"),)
     model_id: Mapped[int] = mapped_column(ForeignKey("models.id", ondelete="CASCADE"), primary_key=True)
-    kind: Mapped[str] = mapped_column(String(20), primary_key=True)
-    value: Mapped[str] = mapped_column(String(200), primary_key=True)
+    kind: Mapped[str] = mapped_column(line(20), primary_key=True)
+    value: Mapped[str] = mapped_column(line(200), primary_key=True)
 
 
 class SpentVersion(Table):
@@ -245,8 +257,8 @@ class SpentVersion(Table):
 
     __tablename__ = "spent_versions"
     org_id: Mapped[int] = mapped_column(ForeignKey("orgs.id"), primary_key=True)
-    name_key: Mapped[str] = mapped_column(String(96), primary_key=True)
-    version: Mapped[str] = mapped_column(String(120), primary_key=True)
+    name_key: Mapped[str] = mapped_column(line(96), primary_key=True)
+    version: Mapped[str] = mapped_column(line(120), primary_key=True)
     deleted_at: Mapped[datetime] = mapped_column(default=utc_now)
 
 
@@ -258,7 +270,7 @@ class Alias(Table):
     id: Mapped[int] = mapped_column(primary_key=True)
     model_id: Mapped[int] = mapped_column(ForeignKey("models.id"))
     version_id: Mapped[int] = mapped_column(ForeignKey("versions.id"), index=True)
-    alias: Mapped[str] = mapped_column(String(50))
+    alias: Mapped[str] = mapped_column(line(50))
     protected: Mapped[bool] = mapped_column(Boolean, default=False)
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
     updated_at: Mapped[datetime] = mapped_column(default=utc_now)
@@ -271,11 +283,11 @@ class AliasMove(Table):
     __table_args__ = (Index("ix_alias_moves_alias", "model_id", "alias", "id"),)
     id: Mapped[int] = mapped_column(primary_key=True)
     model_id: Mapped[int] = mapped_column(ForeignKey("models.id"))
-    alias: Mapped[str] = mapped_column(String(50))
+    alias: Mapped[str] = mapped_column(line(50))
     at: Mapped[datetime] = mapped_column(default=utc_now)
-    by: Mapped[str] = mapped_column(String(140))
-    from_version: Mapped[str | None] = mapped_column(String(120))
-    to_version: Mapped[str | None] = mapped_column(String(120))
+    by: Mapped[str] = mapped_column(line(140))
+    from_version: Mapped[str | None] = mapped_column(line(120))
+    to_version: Mapped[str | None] = mapped_column(line(120))
 
 
 class Blob(Table):
@@ -283,9 +295,9 @@ class Blob(Table):
 
     __tablename__ = "blobs"
     id: Mapped[int] = mapped_column(primary_key=True)
-    oid: Mapped[str] = mapped_column(String(71), unique=True)
+    oid: Mapped[str] = mapped_column(line(71), unique=True)
     size_bytes: Mapped[int]
-    key: Mapped[str] = mapped_column(String(80), unique=True)
+    key: Mapped[str] = mapped_column(line(80), unique=True)
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
 
 
@@ -311,7 +323,7 @@ class Garbage(Table):
     """A key whose bytes nothing needs any more, until the store has let go of them."""
 
     __tablename__ = "garbage"
-    key: Mapped[str] = mapped_column(String(80), primary_key=True)
+    key: Mapped[str] = mapped_column(line(80), primary_key=True)
     at: Mapped[datetime] = mapped_column(default=utc_now)
 
 
@@ -324,14 +336,14 @@ class Upload(Table):
 
     __tablename__ = "uploads"
     __table_args__ = (Index("ix_uploads_session", "org_id", "oid", "principal"),)
-    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    id: Mapped[str] = mapped_column(line(32), primary_key=True)
     org_id: Mapped[int] = mapped_column(ForeignKey("orgs.id"))
-    principal: Mapped[str] = mapped_column(String(50))
-    oid: Mapped[str] = mapped_column(String(71))
+    principal: Mapped[str] = mapped_column(line(50))
+    oid: Mapped[str] = mapped_column(line(71))
     size_bytes: Mapped[int]
     part_size_bytes: Mapped[int]
-    key: Mapped[str | None] = mapped_column(String(80))
-    state: Mapped[str] = mapped_column(String(10), default="open")
+    key: Mapped[str | None] = mapped_column(line(80))
+    state: Mapped[str] = mapped_column(line(10), default="open")
     failure: Mapped[str | None] = mapped_column(Text)
     handle: Mapped[str | None] = mapped_column(Text)
     checksums: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
@@ -353,11 +365,11 @@ class Job(Table):
     __tablename__ = "jobs"
     __table_args__ = (UniqueConstraint("kind", "subject"), Index("ix_jobs_due", "run_at"))
     id: Mapped[int] = mapped_column(primary_key=True)
-    kind: Mapped[str] = mapped_column(String(20))
-    subject: Mapped[str] = mapped_column(String(80), default="")
+    kind: Mapped[str] = mapped_column(line(20))
+    subject: Mapped[str] = mapped_column(line(80), default="")
     run_at: Mapped[datetime] = mapped_column(default=utc_now)
     leased_until: Mapped[datetime | None]
-    leased_by: Mapped[str | None] = mapped_column(String(32))
+    leased_by: Mapped[str | None] = mapped_column(line(32))
     attempts: Mapped[int] = mapped_column(default=0)
     failure: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
@@ -369,15 +381,15 @@ class Download(Table):
     __tablename__ = "downloads"
     __table_args__ = (Index("ix_downloads_activity", "org_id", "id"),)
     id: Mapped[int] = mapped_column(primary_key=True)
-    uuid: Mapped[str] = mapped_column(String(36), unique=True, default=_new_uuid)
+    uuid: Mapped[str] = mapped_column(line(36), unique=True, default=_new_uuid)
     org_id: Mapped[int] = mapped_column(ForeignKey("orgs.id"))
     version_id: Mapped[int | None] = mapped_column(ForeignKey("versions.id", ondelete="SET NULL"), index=True)
-    model_name: Mapped[str] = mapped_column(String(96))
-    model_version: Mapped[str] = mapped_column(String(120))
-    format: Mapped[str] = mapped_column(String(20))
-    status: Mapped[str] = mapped_column(String(20))
-    principal: Mapped[str] = mapped_column(String(50))
-    user_uuid: Mapped[str | None] = mapped_column(String(36))
+    model_name: Mapped[str] = mapped_column(line(96))
+    model_version: Mapped[str] = mapped_column(line(120))
+    format: Mapped[str] = mapped_column(line(20))
+    status: Mapped[str] = mapped_column(line(20))
+    principal: Mapped[str] = mapped_column(line(50))
+    user_uuid: Mapped[str | None] = mapped_column(line(36))
     file_size_bytes: Mapped[int | None]
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
     completed_at: Mapped[datetime | None]
@@ -388,7 +400,7 @@ class DownloadHit(Table):
 
     __tablename__ = "download_hits"
     version_id: Mapped[int] = mapped_column(ForeignKey("versions.id", ondelete="CASCADE"), primary_key=True)
-    principal: Mapped[str] = mapped_column(String(64), primary_key=True)
+    principal: Mapped[str] = mapped_column(line(64), primary_key=True)
     hour: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
 
 
@@ -400,13 +412,13 @@ class AuditEvent(Table):
     id: Mapped[int] = mapped_column(primary_key=True)
     org_id: Mapped[int | None] = mapped_column(ForeignKey("orgs.id"))
     at: Mapped[datetime] = mapped_column(default=utc_now)
-    actor: Mapped[str] = mapped_column(String(140))
-    token_uuid: Mapped[str | None] = mapped_column(String(36))
-    action: Mapped[str] = mapped_column(String(50))
-    target: Mapped[str] = mapped_column(String(400))
+    actor: Mapped[str] = mapped_column(line(140))
+    token_uuid: Mapped[str | None] = mapped_column(line(36))
+    action: Mapped[str] = mapped_column(line(50))
+    target: Mapped[str] = mapped_column(line(400))
     details: Mapped[dict[str, Any]]
-    address: Mapped[str | None] = mapped_column(String(64))
-    request_id: Mapped[str | None] = mapped_column(String(128))
+    address: Mapped[str | None] = mapped_column(line(64))
+    request_id: Mapped[str | None] = mapped_column(line(128))
 
 
 class IdempotencyKey(Table):
@@ -414,10 +426,10 @@ class IdempotencyKey(Table):
 
     __tablename__ = "idempotency_keys"
     model_id: Mapped[int] = mapped_column(ForeignKey("models.id", ondelete="CASCADE"), primary_key=True)
-    principal: Mapped[str] = mapped_column(String(50), primary_key=True)
-    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    principal: Mapped[str] = mapped_column(line(50), primary_key=True)
+    key: Mapped[str] = mapped_column(line(255), primary_key=True)
     request_sha256: Mapped[bytes] = mapped_column(LargeBinary(32))
-    version: Mapped[str] = mapped_column(String(120))
+    version: Mapped[str] = mapped_column(line(120))
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
 
 

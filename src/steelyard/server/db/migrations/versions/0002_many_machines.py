@@ -8,6 +8,11 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
+
+def _line(length: int) -> sa.String:
+    return sa.String(length).with_variant(sa.String(length, collation="C"), "postgresql")
+
+
 _BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
@@ -15,11 +20,11 @@ def upgrade() -> None:
     op.create_table(
         "jobs",
         sa.Column("id", _BIG, nullable=False),
-        sa.Column("kind", sa.String(length=20), nullable=False),
-        sa.Column("subject", sa.String(length=80), nullable=False),
+        sa.Column("kind", _line(20), nullable=False),
+        sa.Column("subject", _line(80), nullable=False),
         sa.Column("run_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("leased_until", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("leased_by", sa.String(length=32), nullable=True),
+        sa.Column("leased_by", _line(32), nullable=True),
         sa.Column("attempts", _BIG, nullable=False),
         sa.Column("failure", sa.Text(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
@@ -27,14 +32,13 @@ def upgrade() -> None:
         sa.UniqueConstraint("kind", "subject", name=op.f("uq_jobs_kind_subject")),
     )
     op.create_index("ix_jobs_due", "jobs", ["run_at"])
-    with op.batch_alter_table("uploads") as uploads:
-        uploads.add_column(sa.Column("handle", sa.Text(), nullable=True))
-        uploads.add_column(sa.Column("checksums", sa.Boolean(), server_default=sa.false(), nullable=False))
+    # Not by a batch: on SQLite that makes the table anew, and the parts of uploads go with the old one.
+    op.add_column("uploads", sa.Column("handle", sa.Text(), nullable=True))
+    op.add_column("uploads", sa.Column("checksums", sa.Boolean(), server_default=sa.false(), nullable=False))
 
 
 def downgrade() -> None:
-    with op.batch_alter_table("uploads") as uploads:
-        uploads.drop_column("checksums")
-        uploads.drop_column("handle")
+    op.drop_column("uploads", "checksums")
+    op.drop_column("uploads", "handle")
     op.drop_index("ix_jobs_due", "jobs")
     op.drop_table("jobs")
