@@ -1,17 +1,16 @@
 """A registry whose insides a job's test looks at: its database, its store, and somebody who pushes to it."""
 
-import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from steelyard.server.context import Registry
 from steelyard.server.core import blobs
 from steelyard.server.db.engine import Database
-from steelyard.server.db.tables import utc_now
+from steelyard.server.db.tables import OrgBlob, utc_now
 from steelyard.server.jobs import gc
 from steelyard.server.storage import BlobStore
 from tests.conftest import MakeRegistered
@@ -55,14 +54,19 @@ class Yard:
         with self.database.write() as session:
             return blobs.let_go(session, blobs.list_unneeded(session, utc_now()), utc_now())
 
-    @contextmanager
-    def sql(self) -> Iterator[sqlite3.Connection]:
-        """The database itself, to make a row as old or as broken as a test needs it."""
-        with closing(sqlite3.connect(self.data / "steelyard.sqlite3")) as connection, connection:
-            yield connection
+    def age(self, *, days: int) -> None:
+        """Make it so long ago that organisations were last seen to want their bytes; negative is to come."""
+        with self.database.write() as session:
+            for held in session.scalars(select(OrgBlob)):
+                held.touched_at -= timedelta(days=days)
+
+    def keys_of(self, content: bytes) -> list[str]:
+        """The store's names of these bytes, now or before."""
+        digest = oid_of(content).removeprefix("sha256:")
+        return [found.name for found in self.store.scan() if found.kind == "blob" and found.name.startswith(digest)]
 
     def files_of(self, content: bytes) -> list[Path]:
-        """The store's files that hold, or held, these bytes."""
+        """The local store's files that hold, or held, these bytes."""
         return list((self.data / "store").rglob(f"{oid_of(content).removeprefix('sha256:')}.*"))
 
     def begin(self, content: bytes) -> tuple[str, dict[str, str]]:
@@ -70,11 +74,12 @@ class Yard:
         action = self.ada.offer("ada/tiny", content).json()["objects"][0]["actions"]["upload"]
         return action["href"], action["header"]
 
-    def send_parts(self, content: bytes) -> str:
-        """Send every part and complete nothing; answers the href to complete."""
+    def send_parts(self, content: bytes, sent: bytes | None = None) -> str:
+        """Send every part, of other bytes where they are given, and complete nothing; answers the href to complete."""
         href, links = self.begin(content)
+        sent = sent or content
         for number in range(1, -(-len(content) // PART_BYTES) + 1):
-            part = content[(number - 1) * PART_BYTES : number * PART_BYTES]
+            part = sent[(number - 1) * PART_BYTES : number * PART_BYTES]
             assert self.ada.client.put(links[str(number)], content=part).status_code == 200
         return href
 

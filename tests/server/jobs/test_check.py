@@ -1,12 +1,19 @@
 """The check finds what is missing, corrupt, of the wrong size, and what nothing refers to."""
 
-from steelyard.server.jobs.check import Checked, Finding, check
+import pytest
+
+from steelyard.server.jobs.check import Checked, check
 from tests.house.people import oid_of
 from tests.server.jobs.conftest import Yard
 
 
 def checked(yard: Yard) -> Checked:
     return check(yard.database, yard.store)
+
+
+def told(found: Checked) -> list[tuple[str, str, int]]:
+    """What each finding says, without the rows behind it."""
+    return [(each.kind, each.name, each.size_bytes) for each in found.findings]
 
 
 def test_a_sound_registry_has_no_findings(yard: Yard) -> None:
@@ -17,29 +24,32 @@ def test_a_sound_registry_has_no_findings(yard: Yard) -> None:
 
 def test_missing_bytes_are_found(yard: Yard) -> None:
     yard.ada.publish("ada/tiny:1.0.0", {"a": b"aa", "b": b"bbb"})
-    yard.files_of(b"bbb")[0].unlink()
-    assert checked(yard).findings == (Finding("missing", oid_of(b"bbb"), 3),)
+    yard.store.delete(yard.keys_of(b"bbb")[0])
+    assert told(checked(yard)) == [("missing", oid_of(b"bbb"), 3)]
     assert not checked(yard).is_sound
 
 
+@pytest.mark.only("disk")
 def test_one_changed_bit_is_found(yard: Yard) -> None:
     yard.ada.publish("ada/tiny:1.0.0", {"a": b"aa", "b": b"bbb"})
     yard.files_of(b"aa")[0].write_bytes(b"ac")
-    assert checked(yard).findings == (Finding("corrupt", oid_of(b"aa"), 2),)
+    assert told(checked(yard)) == [("corrupt", oid_of(b"aa"), 2)]
     assert not checked(yard).is_sound
 
 
+@pytest.mark.only("disk")
 def test_a_wrong_size_is_found(yard: Yard) -> None:
     yard.ada.publish("ada/tiny:1.0.0", {"a": b"aa"})
     yard.files_of(b"aa")[0].write_bytes(b"a")
-    assert checked(yard).findings == (Finding("size", oid_of(b"aa"), 1),)
+    assert told(checked(yard)) == [("size", oid_of(b"aa"), 1)]
 
 
+@pytest.mark.only("disk")
 def test_a_file_that_nothing_refers_to_is_found_and_is_no_loss(yard: Yard) -> None:
     yard.ada.publish("ada/tiny:1.0.0", {"a": b"aa"})
     left = yard.files_of(b"aa")[0].with_suffix(".ffffffff")
     left.write_bytes(b"aa")
-    assert checked(yard).findings == (Finding("unreferenced", left.name, 2),)
+    assert told(checked(yard)) == [("unreferenced", left.name, 2)]
     assert checked(yard).is_sound
 
 

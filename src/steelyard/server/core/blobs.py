@@ -4,7 +4,7 @@ Knowing a digest is not owning its bytes: an organisation holds what was uploade
 """
 
 import secrets
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -157,13 +157,23 @@ def forget_garbage(session: Session, keys: Collection[str]) -> None:
         session.execute(delete(Garbage).where(Garbage.key.in_(some)))
 
 
-def list_blobs(session: Session) -> Iterator[HeldBlob]:
-    """All the bytes that the registry knows of."""
-    for row in session.execute(select(Blob.id, Blob.oid, Blob.size_bytes, Blob.key).order_by(Blob.id)):
-        yield HeldBlob(*row)
+def disown(session: Session, keys: Collection[str]) -> set[str]:
+    """Note as garbage those of these physical names that no row stands for; answers them."""
+    unknown = find_unknown(session, keys)
+    session.add_all(Garbage(key=key) for key in unknown)
+    return unknown
 
 
-def known_keys(session: Session) -> set[str]:
-    """Every physical name that a row stands for, those of unfinished uploads included."""
-    uploading = select(Upload.key).where(Upload.key.is_not(None))
-    return set(session.scalars(select(Blob.key))) | {str(key) for key in session.scalars(uploading)}
+def find_unknown(session: Session, keys: Collection[str]) -> set[str]:
+    """Those of these physical names that no row stands for: not of bytes, of an unfinished upload, or of garbage."""
+    unknown = set(keys)
+    for some in in_batches(keys):
+        for column in (Blob.key, Upload.key, Garbage.key):
+            unknown.difference_update(session.scalars(select(column).where(column.in_(some))))
+    return unknown
+
+
+def list_blobs(session: Session, *, after_id: int = 0, most: int | None = None) -> list[HeldBlob]:
+    """The bytes that the registry knows of, in the order in which it came to know them."""
+    query = select(Blob.id, Blob.oid, Blob.size_bytes, Blob.key).where(Blob.id > after_id).order_by(Blob.id)
+    return [HeldBlob(*row) for row in session.execute(query.limit(most))]

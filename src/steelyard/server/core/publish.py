@@ -199,7 +199,8 @@ def _is_spent(session: Session, found: Found, number: SemVer) -> bool:
 
 
 def _held(session: Session, org: Org, artifacts: Mapping[str, str], faults: Sequence[Fault]) -> dict[str, HeldBlob]:
-    held = blobs.find_held(session, org.id, set(artifacts.values()))
+    sayable = {oid for oid in artifacts.values() if "\0" not in oid}  # not every database can be asked for the rest
+    held = blobs.find_held(session, org.id, sayable)
     absent = [(path, oid) for path, oid in artifacts.items() if oid not in held]
     pending = uploads.list_pending(session, org.id, [oid for _, oid in absent]) if absent else set()
     missing = [(path, oid) for path, oid in absent if oid not in pending]
@@ -207,7 +208,7 @@ def _held(session: Session, org: Org, artifacts: Mapping[str, str], faults: Sequ
         _refuse(org, missing, faults)
     if pending:
         raise Conflict(
-            f"{len(pending)} files are still being proven. Publish again in a moment.",
+            f"{len(absent)} of {len(artifacts)} files are still being proven. Publish again in a moment.",
             retry_after_seconds=uploads.RETRY_SECONDS,
         )
     return held

@@ -1,6 +1,7 @@
 """Reading the bytes of a version: files as sources to send, and the headers of weights."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 from sqlalchemy.orm import Session
 
@@ -30,6 +31,12 @@ def open_key(store: BlobStore, key: str) -> StoredBlob:
     if blob is None:
         raise StorageFailed("The store does not have these bytes. The operator runs `steelyard admin check`.")
     return blob
+
+
+def is_whole(store: BlobStore, key: str, size_bytes: int) -> bool:
+    """Whether the store has the bytes of that name, so many of them."""
+    with store.open(key) or nullcontext() as blob:
+        return blob is not None and blob.size_bytes == size_bytes
 
 
 def plan_version(session: Session, trees: TreeCache, version: Version) -> Archive:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy.orm import Session
 
 from steelyard.server.db.tables import Tree, Version
+from steelyard.server.watching import UNWATCHED, Watch
 
 MOST_BYTES_KEPT = 128 * 2**20
 _BYTES_PER_FILE = 600  # of the objects that hold a file, beside its path
@@ -43,22 +44,33 @@ class TreeCache:
     It answers what a version holds, never who may see it. Safe to use from any thread.
     """
 
-    def __init__(self, most_bytes: int = MOST_BYTES_KEPT) -> None:
-        self._most_bytes = most_bytes
+    def __init__(self, most_bytes: int = MOST_BYTES_KEPT, *, watch: Watch = UNWATCHED) -> None:
+        self._most_bytes, self._watch = most_bytes, watch
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, Listing] = OrderedDict()
         self._bytes = 0
 
     def get(self, session: Session, version: Version) -> Listing:
         """What a version holds."""
-        with self._lock:
-            kept = self._kept.get(version.uuid)
-            if kept is not None:
-                self._kept.move_to_end(version.uuid)
-                return kept
+        kept = self._find(version.uuid)
+        self._watch.count("tree_cache_misses" if kept is None else "tree_cache_hits")
+        if kept is not None:
+            return kept
         listing = _listing([File(*row) for row in session.get_one(Tree, version.tree_id).files])
         self._keep(version.uuid, listing)
         return listing
+
+    @property
+    def bytes_kept(self) -> int:
+        """About what all of them take in memory."""
+        return self._bytes
+
+    def _find(self, uuid: str) -> Listing | None:
+        with self._lock:
+            kept = self._kept.get(uuid)
+            if kept is not None:
+                self._kept.move_to_end(uuid)
+            return kept
 
     def _keep(self, uuid: str, listing: Listing) -> None:
         with self._lock:

@@ -1,23 +1,22 @@
-"""Bytes on their way in: sessions that survive restarts, part by part, and the proof before anything is linked.
-
-An upload ends in one of two ways: its bytes hash to the OID that was announced and the organisation holds them, or
-nothing of it stays. Bytes first, then one short transaction.
-"""
+"""Bytes on their way in: sessions that survive restarts, part by part. `proofs` has how they end."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import nullcontext
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import uuid4
 
 from sqlalchemy import delete, func, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from steelyard.server.core import blobs
 from steelyard.server.core.access import Actor
 from steelyard.server.core.blobs import HeldBlob
-from steelyard.server.db.engine import Database, in_batches
+from steelyard.server.core.reading import is_whole
+from steelyard.server.db.engine import in_batches
 from steelyard.server.db.tables import Org, Upload, UploadPart, utc_now
 from steelyard.server.errors import Conflict, Fault, Invalid, NotFound, TooLarge
 from steelyard.server.names import Oid
@@ -25,8 +24,12 @@ from steelyard.server.settings import Settings
 from steelyard.server.storage import BlobStore
 
 MAX_PARTS = 10_000  # what S3 allows; the part size grows for larger files
+LEAST_STORE_PART_BYTES = 5 * 2**20  # of every part but the last, where the store joins them
+STRAIGHT_ABOVE_BYTES = 2**20  # smaller files cost the store's round trips more than the server's
 RETRY_SECONDS = 2
+LOOKS_AT_ONCE = 16  # at a remote store, which is waited for and not worked for
 UNDER_WAY_SECONDS = 3600  # an upload untouched for so long no longer keeps room from others
+LINK_WITHIN_SECONDS = 900  # bytes that get their row later than this may be taken for garbage by then
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,26 @@ class Offer:
 
     wanted: Wanted
     upload: Upload | None
-    parts_done: tuple[int, ...] = ()
+    parts_done: Sequence[int] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a client can send: parts `straight` to the store, by links that are bound to `checksums` of theirs."""
+
+    straight: bool = False
+    checksums: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """An upload that somebody began and did not end, as clean-up tells of it."""
+
+    id: str
+    org: str
+    oid: str
+    size_bytes: int
+    touched_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +76,29 @@ class Room:
     free_bytes: int | None
 
 
-def find_damaged(session: Session, store: BlobStore, org: Org, wanted: Sequence[Wanted]) -> set[str]:
+_THROUGH_US = Manner()
+
+
+def find_damaged(store: BlobStore, held: Collection[HeldBlob]) -> set[str]:
     """OIDs that the organisation holds by its rows, while the store has no such bytes, or not so many of them."""
-    held = blobs.find_held(session, org.id, {item.oid for item in wanted})
-    return {oid for oid, blob in held.items() if not _is_whole(store, blob.key, blob.size_bytes)}
+    with ThreadPoolExecutor(LOOKS_AT_ONCE, thread_name_prefix="looking") as threads:
+        # Listed in here: what is not begun when one look fails is given up, and not waited for.
+        whole = list(threads.map(lambda blob: is_whole(store, blob.key, blob.size_bytes), held))
+    return {blob.oid for blob, is_there in zip(held, whole, strict=True) if not is_there}
 
 
 def begin_uploads(
-    session: Session, actor: Actor, org: Org, wanted: Sequence[Wanted], room: Room, damaged: Collection[str] = ()
+    session: Session,
+    actor: Actor,
+    org: Org,
+    wanted: Sequence[Wanted],
+    room: Room,
+    damaged: Collection[str] = (),
+    manner: Manner = _THROUGH_US,
 ) -> list[Offer]:
     """Open, or find again, an upload for each of these that the organisation does not hold, or that are `damaged`.
 
-    Raises `TooLarge`.
+    `straight.open_sessions` does the store's part of it. Raises `TooLarge`.
     """
     held = blobs.find_held(session, org.id, {item.oid for item in wanted} - set(damaged))
     faults = _wrong_sizes(wanted, held)
@@ -74,7 +107,7 @@ def begin_uploads(
     blobs.touch(session, org.id, [blob.id for blob in held.values()])
     missing = {item.oid: item for item in wanted if item.oid not in held}
     _check_room(session, org, list(missing.values()), room)
-    offers = _offers(session, actor, org, missing, room.settings)
+    offers = _offers(session, actor, org, missing, room.settings, manner)
     return [offers.get(item.oid) or Offer(item, None) for item in wanted]
 
 
@@ -132,17 +165,22 @@ def _under_way_bytes(session: Session, org: Org, but: Sequence[Wanted]) -> int:
 
 
 def _offers(
-    session: Session, actor: Actor, org: Org, missing: Mapping[Oid, Wanted], settings: Settings
+    session: Session, actor: Actor, org: Org, missing: Mapping[Oid, Wanted], settings: Settings, manner: Manner
 ) -> dict[Oid, Offer]:
     """An open upload for each: one that this caller began before, with its parts, or a new one."""
-    begun = _find_begun(session, actor, org, missing)
+    begun = _find_begun(session, actor, org, missing, manner)
     _check_count(session, org, len(missing) - len(begun), settings)
     parts = _parts_of(session, [upload.id for upload in begun.values()])
-    new = {oid: _new_upload(actor, org, item, settings) for oid, item in missing.items() if oid not in begun}
+    new = {oid: _new_upload(actor, org, item, settings, manner) for oid, item in missing.items() if oid not in begun}
     session.add_all(new.values())
     session.flush()
     uploads = begun | new
-    return {oid: Offer(item, uploads[oid], tuple(parts.get(uploads[oid].id, ()))) for oid, item in missing.items()}
+    return {oid: Offer(item, uploads[oid], _done(uploads[oid], parts)) for oid, item in missing.items()}
+
+
+def _done(upload: Upload, parts: Mapping[str, Sequence[int]]) -> Sequence[int]:
+    """The parts that arrived, as far as rows tell: those of an open session of the store's only the store knows."""
+    return parts.get(upload.id, ()) if upload.state == "open" else range(1, part_count(upload) + 1)
 
 
 def _check_count(session: Session, org: Org, more: int, settings: Settings) -> None:
@@ -156,26 +194,40 @@ def _check_count(session: Session, org: Org, more: int, settings: Settings) -> N
         )
 
 
-def _find_begun(session: Session, actor: Actor, org: Org, missing: Mapping[Oid, Wanted]) -> dict[Oid, Upload]:
+def _find_begun(
+    session: Session, actor: Actor, org: Org, missing: Mapping[Oid, Wanted], manner: Manner
+) -> dict[Oid, Upload]:
     begun: dict[Oid, Upload] = {}
     for some in in_batches(missing):
         query = select(Upload).where(Upload.org_id == org.id, Upload.principal == actor.principal, Upload.oid.in_(some))
         for upload in session.scalars(query.where(Upload.state != "failed").order_by(Upload.created_at)):
             oid = Oid(upload.oid)
-            if upload.size_bytes == missing[oid].size_bytes:
+            if upload.size_bytes == missing[oid].size_bytes and _goes_on(upload, manner):
                 upload.touched_at = utc_now()
                 begun[oid] = upload
     return begun
 
 
-def _new_upload(actor: Actor, org: Org, item: Wanted, settings: Settings) -> Upload:
+def _goes_on(upload: Upload, manner: Manner) -> bool:
+    """Whether this client can send what is missing: parts through us, or links as the store's session wants them."""
+    as_begun = Manner(straight=True, checksums=upload.checksums)
+    return upload.handle is None or upload.state != "open" or manner == as_begun
+
+
+def goes_straight(size_bytes: int, manner: Manner) -> bool:
+    """Whether a new upload of so many bytes is one that the client sends to the store itself."""
+    return manner.straight and size_bytes > STRAIGHT_ABOVE_BYTES
+
+
+def _new_upload(actor: Actor, org: Org, item: Wanted, settings: Settings, manner: Manner) -> Upload:
+    least = LEAST_STORE_PART_BYTES if goes_straight(item.size_bytes, manner) else 0
     return Upload(
         id=uuid4().hex,
         org_id=org.id,
         principal=actor.principal,
         oid=item.oid,
         size_bytes=item.size_bytes,
-        part_size_bytes=max(settings.part_size_bytes, math.ceil(item.size_bytes / MAX_PARTS)),
+        part_size_bytes=max(least, settings.part_size_bytes, math.ceil(item.size_bytes / MAX_PARTS)),
     )
 
 
@@ -214,11 +266,20 @@ def part_span(upload: Upload, number: int) -> tuple[int, int]:
     return offset, min(upload.part_size_bytes, upload.size_bytes - offset)
 
 
+def check_parts(upload: Upload, arrived: Collection[int]) -> None:
+    """Raise `Conflict` naming the parts that have not arrived whole, if there are any."""
+    missing = sorted(set(range(1, part_count(upload) + 1)) - set(arrived))
+    if missing:
+        some = ", ".join(map(str, missing[:20])) + ("…" if len(missing) > 20 else "")
+        raise Conflict(f"{len(missing)} of {part_count(upload)} parts have not arrived: {some}. Send them first.")
+
+
 def record_part(session: Session, upload_id: str, number: int) -> None:
-    """A part is whole and on disk."""
+    """A part is whole and on disk. May run beside others: the same part may be noted by two at once."""
     upload = get_upload(session, upload_id)
     if session.get(UploadPart, (upload_id, number)) is None:
-        session.add(UploadPart(upload_id=upload_id, number=number))
+        with suppress(IntegrityError), session.begin_nested():
+            session.add(UploadPart(upload_id=upload_id, number=number))
     upload.touched_at = utc_now()
 
 
@@ -228,137 +289,19 @@ def list_pending(session: Session, org_id: int, oids: Sequence[str]) -> set[str]
     return set(session.scalars(query)) & set(oids)
 
 
-# --- finishing
+def find_unknown(session: Session, ids: Collection[str]) -> set[str]:
+    """Those of these ids that no unfinished upload has: nothing of theirs has to stand in the store."""
+    unknown = set(ids)
+    for some in in_batches(ids):
+        unknown.difference_update(session.scalars(select(Upload.id).where(Upload.id.in_(some))))
+    return unknown
 
 
-def keep_streamed(database: Database, store: BlobStore, upload: Upload, stage_id: str, found_sha256: str) -> None:
-    """End an upload whose bytes came in one stream and were hashed on the way. Raises `Invalid` on a mismatch."""
-    if found_sha256 != Oid(upload.oid).hex:
-        store.discard(stage_id)
-        raise _mismatch(upload, found_sha256)
-    key = blobs.new_key(Oid(upload.oid))
-    store.commit(stage_id, key)
-    _link(database, store, upload, key)
-
-
-def start_proving(session: Session, upload_id: str) -> Upload:
-    """All parts are here: mark the upload, name the place its bytes go to.
-
-    Raises `Conflict` when parts are missing, and `Invalid` when the upload has failed already.
-    """
-    upload = get_upload(session, upload_id)
-    if upload.state == "failed":
-        raise failed(upload)
-    missing = sorted(set(range(1, part_count(upload) + 1)) - set(parts_done(session, upload_id)))
-    if missing:
-        some = ", ".join(map(str, missing[:20])) + ("…" if len(missing) > 20 else "")
-        raise Conflict(f"{len(missing)} of {part_count(upload)} parts have not arrived: {some}. Send them first.")
-    if upload.state != "proving":
-        upload.state, upload.key = "proving", blobs.new_key(Oid(upload.oid))
-    return upload
-
-
-def failed(upload: Upload) -> Invalid:
-    """What an upload whose bytes were wrong answers from then on."""
-    return Invalid(upload.failure or "The upload failed. Send the file again.")
-
-
-def prove(database: Database, store: BlobStore, upload: Upload) -> None:
-    """Hash the whole, compare, and link. Raises `Invalid` on a mismatch; the upload is then failed and its bytes gone.
-
-    May be run again after a crash at any point: the place the bytes go to was written down before.
-    """
-    if upload.key is None:
-        raise ValueError("an upload is proven after start_proving")
-    if not _is_stored(store, upload.key):
-        _check(database, store, upload)
-    store.commit(upload.id, upload.key)
-    _link(database, store, upload, upload.key)
-
-
-def _check(database: Database, store: BlobStore, upload: Upload) -> None:
-    """Hash what arrived. Wrong bytes fail the upload; bytes that are gone begin it anew."""
-    try:
-        proof = store.prove(upload.id)
-    except NotFound as error:
-        _reset(database, upload.id)
-        raise Conflict("The bytes of this upload are gone. Ask for it again and send them anew.") from error
-    if (proof.sha256_hex, proof.size_bytes) != (Oid(upload.oid).hex, upload.size_bytes):
-        _fail(database, store, upload, proof.sha256_hex)
-
-
-def _is_stored(store: BlobStore, key: str) -> bool:
-    stored = store.open(key)
-    if stored is not None:
-        stored.close()
-    return stored is not None
-
-
-def _mismatch(upload: Upload, found_sha256: str) -> Invalid:
-    announced = f"these bytes hash to sha256:{found_sha256}, not to {upload.oid}"
-    return Invalid(
-        f"The bytes do not match their digest: {announced}. Nothing was kept; send the file again.",
-        faults=(Fault(("body",), announced, "digest_mismatch"),),
-    )
-
-
-def _fail(database: Database, store: BlobStore, upload: Upload, found_sha256: str) -> None:
-    error = _mismatch(upload, found_sha256)
-    with database.write() as session:
-        row = get_upload(session, upload.id)
-        row.state, row.failure, row.key = "failed", error.detail, None
-    store.discard(upload.id)
-    raise error
-
-
-def _reset(database: Database, upload_id: str) -> None:
-    """The parts cannot be read: forget them, so that the next attempt sends them again."""
-    with database.write() as session:
-        row = get_upload(session, upload_id)
-        row.state, row.key = "open", None
-        session.execute(delete(UploadPart).where(UploadPart.upload_id == upload_id))
-
-
-def _link(database: Database, store: BlobStore, upload: Upload, key: str) -> None:
-    """One short transaction: the organisation holds the bytes, the upload is over.
-
-    If it fails, the bytes stay where they are: the commit may have happened, and clean-up removes what has no row.
-    """
-    lost_key = _find_lost(database, store, upload)
-    with database.write() as session:
-        if key == upload.key and session.get(Upload, upload.id) is None:
-            return  # the same proof was ended by another call, and what it linked may be collected by now
-        kept_key = blobs.link(session, upload.org_id, upload.oid, upload.size_bytes, key, lost_key=lost_key)
-        session.execute(delete(UploadPart).where(UploadPart.upload_id == upload.id))
-        session.execute(delete(Upload).where(Upload.id == upload.id))
-    if kept_key != key:
-        store.delete(key)
-
-
-def _find_lost(database: Database, store: BlobStore, upload: Upload) -> str | None:
-    """The physical name of these bytes that the registry knows, where the store has no such bytes any more."""
-    with database.read() as session:
-        key = blobs.find_keys(session, [upload.oid]).get(upload.oid)
-    if key is None:
-        return None
-    return None if _is_whole(store, key, upload.size_bytes) else key
-
-
-def _is_whole(store: BlobStore, key: str, size_bytes: int) -> bool:
-    with store.open(key) or nullcontext() as blob:
-        return blob is not None and blob.size_bytes == size_bytes
-
-
-def known_ids(session: Session) -> set[str]:
-    """The ids of unfinished uploads: what may stand in the store unproven."""
-    return set(session.scalars(select(Upload.id)))
-
-
-def list_expired(session: Session, untouched_since: datetime) -> list[str]:
+def list_expired(session: Session, untouched_since: datetime) -> list[Unfinished]:
     """Uploads that nobody went on with. What is being proven does not expire."""
-    return list(
-        session.scalars(select(Upload.id).where(Upload.touched_at < untouched_since, Upload.state != "proving"))
-    )
+    query = select(Upload.id, Org.slug, Upload.oid, Upload.size_bytes, Upload.touched_at).join(Org)
+    expired = query.where(Upload.touched_at < untouched_since, Upload.state != "proving")
+    return [Unfinished(*row) for row in session.execute(expired)]
 
 
 def expire(session: Session, ids: Sequence[str], untouched_since: datetime) -> list[str]:
@@ -368,3 +311,9 @@ def expire(session: Session, ids: Sequence[str], untouched_since: datetime) -> l
     session.execute(delete(UploadPart).where(UploadPart.upload_id.in_(expired)))
     session.execute(delete(Upload).where(Upload.id.in_(expired)))
     return expired
+
+
+def count_by_state(session: Session) -> dict[str, int]:
+    """How many unfinished uploads there are, by state."""
+    counted = select(Upload.state, func.count()).group_by(Upload.state)
+    return dict(session.execute(counted).all())

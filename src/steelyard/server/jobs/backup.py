@@ -10,7 +10,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
-from uuid import uuid4
 
 from sqlalchemy import delete
 from sqlalchemy.engine import make_url
@@ -20,11 +19,11 @@ from steelyard.server.core.blobs import HeldBlob
 from steelyard.server.db.engine import Database
 from steelyard.server.db.tables import Upload, UploadPart
 from steelyard.server.errors import Conflict
+from steelyard.server.jobs.copying import copy_blob
 from steelyard.server.settings import DATABASE_NAME
 from steelyard.server.storage import BlobStore
 from steelyard.server.storage.local import LocalStore
 
-_PIECE_BYTES = 2**20
 _ROUNDS = 3
 _LOGS = ("-wal", "-shm")
 
@@ -104,7 +103,7 @@ def _fold_log(path: Path) -> None:
 def _rows_of(path: Path) -> list[HeldBlob]:
     copy = Database(f"sqlite:///{path}")
     with copy.read() as session:
-        rows = list(blobs.list_blobs(session))
+        rows = blobs.list_blobs(session)
     copy.close()
     _fold_log(path)
     return rows
@@ -116,7 +115,7 @@ def _copy_blobs(source: BlobStore, target: BlobStore, rows: list[HeldBlob]) -> t
     for row in rows:
         if _has(target, row):
             continue
-        if _copy_blob(source, target, row):
+        if copy_blob(source, target, row):
             copied_bytes += row.size_bytes
         else:
             lost.append(row.oid)
@@ -129,18 +128,3 @@ def _has(store: BlobStore, row: HeldBlob) -> bool:
         return False
     with blob:
         return blob.size_bytes == row.size_bytes
-
-
-def _copy_blob(source: BlobStore, target: BlobStore, row: HeldBlob) -> bool:
-    blob, stage_id = source.open(row.key), uuid4().hex
-    if blob is None:
-        return False
-    with blob, target.stage(stage_id, 0) as writer:
-        for start in range(0, blob.size_bytes, _PIECE_BYTES):
-            writer.write([blob.read(start, _PIECE_BYTES)])
-    sound = f"sha256:{target.prove(stage_id).sha256_hex}" == row.oid
-    if sound:
-        target.commit(stage_id, row.key)
-    else:
-        target.discard(stage_id)
-    return sound

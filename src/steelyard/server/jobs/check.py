@@ -1,25 +1,40 @@
-"""Is every byte there that a row promises, and does it hash to its name?"""
+"""Is every byte there that a row promises, does it hash to its name, and is every row there that a version needs?"""
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
 from typing import Literal
 
-from steelyard.server.core import blobs
+from steelyard.server.core import blobs, soundness
 from steelyard.server.core.blobs import HeldBlob
+from steelyard.server.core.soundness import Use
 from steelyard.server.db.engine import Database
+from steelyard.server.errors import StorageFailed
 from steelyard.server.storage import BlobStore, StoredBlob
 
-_PIECE_BYTES = 2**20
+_PIECE_BYTES = 4 * 2**20
+_ROWS_AT_ONCE = 500
+_TREES_AT_ONCE = 100  # each may name thousands of files
+_READ_AT_ONCE = 4
+
+Kind = Literal["missing", "corrupt", "size", "unreadable", "unrecorded", "unreferenced"]
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong: bytes `missing`, `corrupt`, of the wrong `size`, or a file that is `unreferenced`."""
+    """One thing that is wrong: bytes `missing`, `corrupt`, of the wrong `size`, or `unreadable` for now; bytes that a
+    version names and no row keeps, `unrecorded`; or a file that is `unreferenced`. `name` is an OID, or a key where
+    there is none, `size_bytes` what the store has; `needed_by` are the files of versions that nobody can have."""
 
-    kind: Literal["missing", "corrupt", "size", "unreferenced"]
+    kind: Kind
     name: str
     size_bytes: int
+    needed_by: tuple[Use, ...] = ()
+    row: HeldBlob | None = None
+    tree_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,32 +52,67 @@ class Checked:
 
 
 def check(database: Database, store: BlobStore) -> Checked:
-    """Read and hash every blob of the registry. The server may run meanwhile: what comes or goes is no finding."""
-    files = [name for name in store.scan() if name.kind == "blob"]
-    with database.read() as session:
-        rows = list(blobs.list_blobs(session))
-    wrong = [(row, finding) for row in rows for finding in _check_blob(store, row)]
-    with database.read() as session:
-        known = blobs.known_keys(session)
-    findings = [finding for row, finding in wrong if row.key in known]
-    findings += [
-        Finding("unreferenced", file.name, file.size_bytes)
-        for file in files
-        if file.name not in known and _is_there(store, file.name)
-    ]
-    return Checked(len(rows), sum(row.size_bytes for row in rows), tuple(findings))
+    """Read and hash every blob of the registry. Servers may run meanwhile: what comes or goes is no finding."""
+    files = _unreferenced(database, store)  # before the rows: a file that gets its row later has it then
+    count, size_bytes, wrong = 0, 0, list[Finding]()
+    with ThreadPoolExecutor(_READ_AT_ONCE, thread_name_prefix="checking") as threads:
+        for rows in _rows(database):
+            count, size_bytes = count + len(rows), size_bytes + sum(row.size_bytes for row in rows)
+            wrong += [found for found in threads.map(partial(examine, store), rows) if found]
+    with database.read(patient=True) as session:
+        still = set(blobs.find_keys(session, [found.name for found in wrong]).values())
+        lost = [
+            replace(found, needed_by=tuple(soundness.list_uses(session, found.name)))
+            for found in wrong
+            if found.row and found.row.key in still
+        ]
+        unknown = blobs.find_unknown(session, [found.name for found in files])
+    unreferenced = [found for found in files if found.name in unknown and _is_there(store, found.name)]
+    return Checked(count, size_bytes, (*lost, *_unrecorded(database), *unreferenced))
 
 
-def _check_blob(store: BlobStore, row: HeldBlob) -> Iterator[Finding]:
-    blob = store.open(row.key)
-    if blob is None:
-        yield Finding("missing", row.oid, row.size_bytes)
-        return
-    with blob:
-        if blob.size_bytes != row.size_bytes:
-            yield Finding("size", row.oid, blob.size_bytes)
-        elif _sha256(blob) != row.oid.removeprefix("sha256:"):
-            yield Finding("corrupt", row.oid, row.size_bytes)
+def _rows(database: Database) -> Iterator[list[HeldBlob]]:
+    """All that the registry knows of, in short looks: what is hashed in between takes its time."""
+    after_id = 0
+    while True:
+        with database.read() as session:
+            rows = blobs.list_blobs(session, after_id=after_id, most=_ROWS_AT_ONCE)
+        if not rows:
+            return
+        yield rows
+        after_id = rows[-1].id
+
+
+def examine(store: BlobStore, row: HeldBlob) -> Finding | None:
+    """What is wrong with these bytes, as the store has them now."""
+    try:
+        blob = store.open(row.key)
+        if blob is None:
+            return Finding("missing", row.oid, row.size_bytes, row=row)
+        with blob:
+            if blob.size_bytes != row.size_bytes:
+                return Finding("size", row.oid, blob.size_bytes, row=row)
+            sound = _sha256(blob) == row.oid.removeprefix("sha256:")
+    except StorageFailed:
+        return Finding("unreadable", row.oid, row.size_bytes, row=row)
+    return None if sound else Finding("corrupt", row.oid, row.size_bytes, row=row)
+
+
+def _sha256(blob: StoredBlob) -> str:
+    digest = hashlib.sha256()
+    for start in range(0, blob.size_bytes, _PIECE_BYTES):
+        digest.update(blob.read(start, _PIECE_BYTES))
+    return digest.hexdigest()
+
+
+def _unreferenced(database: Database, store: BlobStore) -> list[Finding]:
+    files = (name for name in store.scan() if name.kind == "blob")
+    found: list[Finding] = []
+    while some := list(islice(files, _ROWS_AT_ONCE)):
+        with database.read() as session:
+            unknown = blobs.find_unknown(session, [file.name for file in some])
+        found += [Finding("unreferenced", file.name, file.size_bytes) for file in some if file.name in unknown]
+    return found
 
 
 def _is_there(store: BlobStore, key: str) -> bool:
@@ -72,8 +122,15 @@ def _is_there(store: BlobStore, key: str) -> bool:
     return blob is not None
 
 
-def _sha256(blob: StoredBlob) -> str:
-    digest = hashlib.sha256()
-    for start in range(0, blob.size_bytes, _PIECE_BYTES):
-        digest.update(blob.read(start, _PIECE_BYTES))
-    return digest.hexdigest()
+def _unrecorded(database: Database) -> Iterator[Finding]:
+    after_id = 0
+    while True:
+        with database.read() as session:
+            trees = soundness.list_trees(session, after_id=after_id, most=_TREES_AT_ONCE)
+            found = soundness.find_unrecorded(session, trees)
+            uses = [tuple(soundness.list_uses(session, each.oid, each.tree_id)) for each in found]
+        if not trees:
+            return
+        after_id = trees[-1]
+        for each, needed_by in zip(found, uses, strict=True):
+            yield Finding("unrecorded", each.oid, each.size_bytes, needed_by, tree_id=each.tree_id)

@@ -1,100 +1,153 @@
 """Clean-up that loses nothing: bytes that no version or upload needs go, after a grace, while everything else runs.
 
-What is needed is decided in one transaction, by rows. A physical name is never used twice, so that bytes whose row is
-gone can be deleted at leisure, and an upload of the same digest that comes meanwhile brings bytes of its own.
+What is needed is decided in short transactions, by rows, one writer at a time on every database. A physical name is
+never used twice, so that bytes whose row is gone can be deleted at leisure, by several collectors at once, and an
+upload of the same digest that comes meanwhile brings bytes of its own. Clocks say only how long a grace lasts.
 """
 
 import logging
 import time
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
+
+from sqlalchemy.orm import Session
 
 from steelyard.server.core import blobs, uploads
+from steelyard.server.core.uploads import Unfinished
 from steelyard.server.db.engine import Database, in_batches
 from steelyard.server.db.tables import utc_now
 from steelyard.server.storage import BlobStore, StoredName
 
 log = logging.getLogger(__name__)
-ORPHAN_SECONDS = 3600  # a file is written moments before its row; no transaction lasts so long
+ORPHAN_SECONDS = 4 * uploads.LINK_WITHIN_SECONDS  # a file is written before its row; nobody makes the row so late
+_NAMES_AT_ONCE = 500
+_DELETES_AT_ONCE = 8  # a remote store is waited for, not worked for
 
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What a clean-up let go, or would: `(oid, size_bytes)` of proven bytes, `(name, size_bytes)` of files without a
-    row, and how many unfinished uploads."""
+    """What a clean-up let go, or would: `(oid, size_bytes)` of proven bytes, what the store held without a row,
+    unfinished uploads, and how many deletions another collector had left undone."""
 
     blobs: tuple[tuple[str, int], ...]
-    orphans: tuple[tuple[str, int], ...]
-    uploads: int
+    orphans: tuple[StoredName, ...]
+    uploads: tuple[Unfinished, ...]
+    leftovers: int = 0
 
     @property
     def freed_bytes(self) -> int:
-        """Bytes on disk, together."""
-        return sum(size for _, size in (*self.blobs, *self.orphans))
+        """Bytes in the store, together, as far as they are known."""
+        return sum(size for _, size in self.blobs) + sum(name.size_bytes for name in self.orphans)
 
 
 def collect(database: Database, store: BlobStore, *, grace_seconds: int, upload_ttl_seconds: int) -> Collected:
     """One clean-up. Safe to run beside pushes, deletes and other collectors, and to be killed at any moment."""
     until = utc_now() - timedelta(seconds=grace_seconds)
+    leftovers = len(delete_garbage(database, store))
     expired = _expire(database, store, utc_now() - timedelta(seconds=upload_ttl_seconds))
     freed = _let_go(database, until)
-    _delete_garbage(database, store)
-    orphans = _orphans(database, store, grace_seconds)
-    for name in orphans:
-        (store.delete if name.kind == "blob" else store.discard)(name.name)
-    collected = Collected(tuple(freed), tuple((n.name, n.size_bytes) for n in orphans), expired)
-    log.info("clean-up: %d blobs, %d orphans, %d uploads", len(freed), len(orphans), expired)
+    delete_garbage(database, store)
+    orphans = remove_orphans(database, store, grace_seconds)
+    collected = Collected(tuple(freed), tuple(orphans), tuple(expired), leftovers)
+    log.info("clean-up: %d blobs, %d orphans, %d uploads", len(freed), len(orphans), len(expired))
     return collected
 
 
-def _expire(database: Database, store: BlobStore, untouched_since: datetime) -> int:
+def preview(database: Database, store: BlobStore, *, grace_seconds: int, upload_ttl_seconds: int) -> Collected:
+    """What `collect` would do now."""
+    with database.read(patient=True) as session:
+        freed = blobs.list_collectable(session, utc_now() - timedelta(seconds=grace_seconds))
+        expired = uploads.list_expired(session, utc_now() - timedelta(seconds=upload_ttl_seconds))
+        leftovers = len(blobs.list_garbage(session))
+    return Collected(tuple(freed), tuple(find_orphans(database, store, grace_seconds)), tuple(expired), leftovers)
+
+
+def _expire(database: Database, store: BlobStore, untouched_since: datetime) -> list[Unfinished]:
     """A few at a time: others write between the transactions."""
     with database.read() as session:
-        ids = uploads.list_expired(session, untouched_since)
-    gone = 0
-    for some in in_batches(ids):
-        with database.write() as session:
+        listed = {upload.id: upload for upload in uploads.list_expired(session, untouched_since)}
+    gone: list[Unfinished] = []
+    for some in in_batches(listed):
+        with _short(database) as session:
             expired = uploads.expire(session, some, untouched_since)
-        for upload_id in expired:
-            store.discard(upload_id)
-        gone += len(expired)
+        _at_once(store.discard, expired)
+        gone += [listed[upload_id] for upload_id in expired]
     return gone
 
 
 def _let_go(database: Database, until: datetime) -> list[tuple[str, int]]:
     """A look without a lock, then short transactions that look again."""
-    with database.read() as session:
+    with database.read(patient=True) as session:
         unneeded = blobs.list_unneeded(session, until)
     freed: list[tuple[str, int]] = []
     for some in in_batches(unneeded):
-        with database.write() as session:
+        with _short(database) as session:
             freed += blobs.let_go(session, some, until)
     return freed
 
 
-def preview(database: Database, store: BlobStore, *, grace_seconds: int, upload_ttl_seconds: int) -> Collected:
-    """What `collect` would do now."""
-    with database.read() as session:
-        freed = blobs.list_collectable(session, utc_now() - timedelta(seconds=grace_seconds))
-        expired = uploads.list_expired(session, utc_now() - timedelta(seconds=upload_ttl_seconds))
-    orphans = _orphans(database, store, grace_seconds)
-    return Collected(tuple(freed), tuple((n.name, n.size_bytes) for n in orphans), len(expired))
-
-
-def _delete_garbage(database: Database, store: BlobStore) -> None:
+def delete_garbage(database: Database, store: BlobStore) -> list[str]:
+    """Delete the bytes whose rows are gone; answers their names. A few at a time: what was done before a kill
+    need not be done again, and others write between the transactions."""
     with database.read() as session:
         keys = blobs.list_garbage(session)
-    for key in keys:
-        store.delete(key)
-    if keys:
-        with database.write() as session:
-            blobs.forget_garbage(session, keys)
+    for some in in_batches(keys):
+        _at_once(store.delete, some)
+        with _short(database) as session:
+            blobs.forget_garbage(session, some)
+    return keys
 
 
-def _orphans(database: Database, store: BlobStore, grace_seconds: int) -> list[StoredName]:
-    """Files that no row stands for, left by a server that died between file and row."""
+def find_orphans(database: Database, store: BlobStore, grace_seconds: int) -> list[StoredName]:
+    """What the store holds and no row stands for, left by a server that died between file and row. What is young may
+    be on its way to a row. Asks for the rows of some names after these were listed, and so misses none."""
     until = time.time() - max(grace_seconds, ORPHAN_SECONDS)
-    old = [name for name in store.scan() if name.modified_at <= until]
-    with database.read() as session:
-        known = blobs.known_keys(session) | uploads.known_ids(session) | set(blobs.list_garbage(session))
-    return [name for name in old if name.name not in known]
+    old = (name for name in store.scan() if name.modified_at <= until)
+    found: list[StoredName] = []
+    while some := list(islice(old, _NAMES_AT_ONCE)):
+        with database.read() as session:
+            unknown = blobs.find_unknown(session, _names(some, "blob"))
+            unknown |= uploads.find_unknown(session, _names(some, "stage"))
+        found += [name for name in some if name.name in unknown]
+    return found
+
+
+def remove_orphans(database: Database, store: BlobStore, grace_seconds: int) -> list[StoredName]:
+    """Decide in a transaction, beside which nobody makes a row, that they are garbage; then delete them."""
+    removed: list[StoredName] = []
+    for some in in_batches(find_orphans(database, store, grace_seconds)):
+        with _short(database) as session:
+            keys = blobs.disown(session, _names(some, "blob"))
+            ids = uploads.find_unknown(session, _names(some, "stage"))
+        _at_once(store.delete, keys)
+        _at_once(store.discard, ids)
+        if keys:
+            with _short(database) as session:
+                blobs.forget_garbage(session, keys)
+        removed += [name for name in some if name.name in keys or name.name in ids]
+    return removed
+
+
+@contextmanager
+def _short(database: Database) -> Iterator[Session]:
+    """A transaction, and then as long a pause: not every database lets writers queue, and others are to get their turn
+    in a long clean-up."""
+    with database.write() as session:
+        began = time.monotonic()
+        yield session
+    time.sleep(time.monotonic() - began)
+
+
+def _names(some: Collection[StoredName], kind: str) -> list[str]:
+    return [name.name for name in some if name.kind == kind]
+
+
+def _at_once(delete: Callable[[str], None], names: Collection[str]) -> None:
+    if names:
+        with ThreadPoolExecutor(_DELETES_AT_ONCE, thread_name_prefix="deleting") as threads:
+            for _ in threads.map(delete, names):
+                pass
