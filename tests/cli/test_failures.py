@@ -17,8 +17,9 @@ import pytest
 from steelyard.cli.console import human_size, plain
 from tests.cli.conftest import Run
 from tests.client.conftest import MakeFolder
-from tests.client.fakes import FakeRegistry, Reply, Wire, error_reply, json_reply
+from tests.client.fakes import FakeRegistry, Reply, error_reply, json_reply
 from tests.house import RunningServer
+from tests.house.wires import Wire
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ import pytest
 from steelyard.client import Client
 from steelyard.client.cache import BLOCK_BYTES
 from tests.client.conftest import PART_BYTES, MakeFolder
-from tests.client.fakes import Wire
 from tests.house import RunningServer, start_server
+from tests.house.wires import Wire
 
 OVERHEAD_BYTES = 300_000  # headers, metadata and what stood in buffers
 PARTS = 20

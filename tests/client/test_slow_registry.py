@@ -138,7 +138,7 @@ def test_publishing_waits_while_bytes_are_proven_and_says_so(
     fake.in_turn("POST", f"{ROUTE}/versions", waiting, waiting, json_reply(DETAIL, 201))
     talk, begun = Talk(), time.monotonic()
     assert push(pusher, make_folder, talk)
-    assert [line for line in talk.said if "checking the bytes" in line] == talk.said[-1:]
+    assert [line for line in talk.said if "still proving" in line] == talk.said[-1:]
     assert time.monotonic() - begun < 5
 
 

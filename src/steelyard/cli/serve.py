@@ -9,13 +9,14 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import click
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
+from sqlalchemy import make_url
 
 from steelyard.server.app import create_app, open_registry
 from steelyard.server.context import Registry
@@ -30,7 +31,7 @@ log = logging.getLogger("steelyard.serve")
 def _with_settings_flags(command: Callable[..., None]) -> Callable[..., None]:
     """A flag for every setting; its help is the setting's description."""
     for name, field in reversed(Settings.model_fields.items()):
-        if name != "admin_token":  # a secret on a command line shows in every list of processes
+        if "SecretStr" not in str(field.annotation):  # a secret on a command line shows in every list of processes
             command = click.option(f"--{name.replace('_', '-')}", name, **_flag(field))(command)
     return command
 
@@ -55,7 +56,7 @@ def serve(**flags: str | None) -> None:
     configure_logging(settings)
     try:
         address = check_port(settings)
-        with sole_server(settings.data):
+        with sole_server(settings.data) if settings.keeps_files else nullcontext():
             registry = open_registry(settings)
             _greet(registry)
             asyncio.run(_serve(registry, address))
@@ -140,12 +141,32 @@ async def _serve(registry: Registry, address: str) -> None:
         log_enabled=False,
     )
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, server.stop)
+    loop.add_signal_handler(signal.SIGINT, server.stop)
+    loop.add_signal_handler(signal.SIGTERM, _leave, registry, server.stop)
     shown = f"[{address}]" if ":" in address else address
-    log.info("serving http://%s:%d from %s", shown, settings.port, settings.data)
+    log.info("serving http://%s:%d from %s", shown, settings.port, " and ".join(_kept_in(settings)))
     try:
         await server.serve()
     finally:
-        registry.database.close()
+        registry.close()
         sys.stderr.flush()
+
+
+def _leave(registry: Registry, stop: Callable[[], None]) -> None:
+    """Say so at `/ready`, and stop when load balancers had the time to ask; at once when told a second time. The server
+    takes no more connections then, and ends the requests that are under way."""
+    delay_seconds = 0.0 if registry.leaving.is_set() else registry.settings.shutdown_delay_seconds
+    registry.leaving.set()
+    log.info("stopping in %g seconds: running requests are ended first", delay_seconds)
+    asyncio.get_running_loop().call_later(delay_seconds, stop)
+
+
+def _kept_in(settings: Settings) -> Iterator[str]:
+    """Where metadata and bytes are, without what opens them."""
+    if settings.keeps_files:
+        yield str(settings.data)
+    if settings.database:
+        url = make_url(settings.database)
+        yield f"{url.get_backend_name()}://{url.host or ''}{f':{url.port}' if url.port else ''}/{url.database or ''}"
+    if settings.store:
+        yield settings.store

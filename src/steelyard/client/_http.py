@@ -6,9 +6,11 @@ Redirects are followed for bytes only (`follow`), never on calls of the API.
 
 import json
 import random
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from html import unescape
 from http.client import HTTPException
 from typing import Any, TypeVar
 from urllib.parse import urlencode, urljoin, urlsplit
@@ -33,8 +35,10 @@ from steelyard.client.errors import (
 
 MAX_ANSWER_BYTES = 128 << 20  # a Detail of 100,000 files with long paths stays below
 MAX_ERROR_BYTES = 1 << 20
+_STORE_ERROR_BYTES = 8 << 10  # where its words are
 MAX_REDIRECTS = 5
 _SAFE_METHODS = frozenset({"GET", "HEAD", "PUT"})
+_STORE_FAILED = "InternalError"  # what an S3 store calls a failure of its own, in a 500
 _T = TypeVar("_T")
 Query = Mapping[str, object]
 Body = bytes | Iterable[bytes] | None
@@ -60,6 +64,7 @@ class Patience:
 
 
 CALLING = Patience(attempts=4, first_pause_seconds=0.2, longest_pause_seconds=2)
+ONCE = Patience(attempts=1, first_pause_seconds=0, longest_pause_seconds=0)
 MOVING_BYTES = Patience(attempts=8, first_pause_seconds=0.3, longest_pause_seconds=8)  # outlives a server restart
 
 
@@ -67,7 +72,7 @@ def _worth_another(error: SteelyardError, *, resend_safe: bool) -> bool:
     if isinstance(error, RateLimited):
         return True  # refused before anything was done
     if isinstance(error, ServerFailed):
-        return resend_safe and error.status in (502, 503, 504)
+        return resend_safe and (error.status in (502, 503, 504) or error.type == _STORE_FAILED)
     return resend_safe and isinstance(error, ConnectionFailed)
 
 
@@ -190,10 +195,14 @@ class Http:
 
     def follow(self, url: str, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
         """GET bytes through redirects, at most five, never from https down to http."""
+        return self.find(url, headers)[0]
+
+    def find(self, url: str, headers: Mapping[str, str]) -> tuple[urllib3.BaseHTTPResponse, str]:
+        """As `follow`; answers besides where the bytes were found."""
         for _ in range(MAX_REDIRECTS + 1):
             response = self.open("GET", url, headers=headers)
             if response.status not in (301, 302, 303, 307, 308):
-                return response
+                return response, url
             response.close()
             url = linked(url, response.headers.get("Location", ""))
         raise UnexpectedAnswer(f"more than {MAX_REDIRECTS} redirects; the last led to {without_query(url)}")
@@ -270,17 +279,17 @@ def _refuse_constant(name: str) -> None:
 
 
 def _api_error(response: urllib3.BaseHTTPResponse, call: str) -> ApiError:
-    """The registry's error body as an exception; a body that is none of ours still gives the status."""
-    body: Any = {}
+    """The registry's error body as an exception, or the store's; any other body still gives the status."""
+    data = b""
     try:
-        body = json.loads(read_bounded(response, MAX_ERROR_BYTES, call) or b"{}")
-    except (ValueError, RecursionError, SteelyardError):
+        data = read_bounded(response, MAX_ERROR_BYTES, call)
+    except SteelyardError:
         response.close()
     finally:
         response.release_conn()
-    body = body if isinstance(body, dict) else {}
-    type_ = body.get("type") if isinstance(body.get("type"), str) else ""
-    detail = body.get("detail")
+    body = _error_body(data, call, response.status)
+    given, detail = body.get("type"), body.get("detail")
+    type_ = given if isinstance(given, str) else ""
     errors = body.get("errors")
     return error_class(response.status, type_)(
         response.status,
@@ -291,6 +300,25 @@ def _api_error(response: urllib3.BaseHTTPResponse, call: str) -> ApiError:
         retry_after_seconds=retry_after_seconds(response.headers),
         call=call,
     )
+
+
+def _error_body(data: bytes, call: str, status: int) -> dict[str, Any]:
+    """The keys of the registry's error body. A store's is XML with `Code` and `Message` (S3 API, "Error responses")."""
+    if data.lstrip()[:1] == b"<":
+        return _store_error(data[:_STORE_ERROR_BYTES].decode(errors="replace"), call, status)
+    try:
+        body = json.loads(data or b"{}")
+    except (ValueError, RecursionError):
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _store_error(text: str, call: str, status: int) -> dict[str, Any]:
+    code, message = (re.search(f"<{name}>([^<>]{{1,500}})</{name}>", text) for name in ("Code", "Message"))
+    if code is None or "<Error" not in text:
+        return {}
+    said = f"{code[1]}: {unescape(message[1])}" if message else code[1]
+    return {"type": code[1], "detail": f"the store of bytes answered {status} to {call}: {said}"}
 
 
 def retry_after_seconds(headers: Mapping[str, str]) -> float | None:

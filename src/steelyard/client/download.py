@@ -7,7 +7,7 @@ other bytes than the digest says.
 
 import hashlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial as bind
 from http.client import HTTPException
@@ -19,7 +19,14 @@ from urllib3.exceptions import HTTPError
 
 from steelyard.client._http import MOVING_BYTES, Http, retrying
 from steelyard.client.cache import BLOCK_BYTES, BlobCache, Partial
-from steelyard.client.errors import ConnectionFailed, DigestMismatch, SteelyardError, TransferError, UnexpectedAnswer
+from steelyard.client.errors import (
+    ApiError,
+    ConnectionFailed,
+    DigestMismatch,
+    SteelyardError,
+    TransferError,
+    UnexpectedAnswer,
+)
 from steelyard.client.parallel import Job, Slots, Stop, in_parallel
 from steelyard.client.progress import Stage
 
@@ -96,6 +103,7 @@ class _Fetch:
         self._partial = partial
         self._stop = Stop(downloader.stop)  # of its own, so that it may begin again
         self._hash = _RunningHash(partial)
+        self._link: str | None = None
 
     def run(self) -> None:
         """Fetch and prove. What an earlier run left is not trusted: if it spoils the hash, all comes anew."""
@@ -147,7 +155,7 @@ class _Fetch:
         whole = start == 0 and end == self._wanted.size_bytes
         headers = {} if whole else {"Range": f"bytes={start}-{end - 1}"}
         with self._downloader.connections.one(self._stop):
-            response = self._downloader.http.follow(self._wanted.url, headers)
+            response = self._open(headers)
             try:
                 self._check_span(response, start, end)
                 while sink.position < end:
@@ -162,6 +170,21 @@ class _Fetch:
                     raise
             finally:
                 response.close()
+
+    def _open(self, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
+        """Straight from where the registry sent us before, as long as that serves us; else from the registry anew."""
+        if (link := self._link) is not None:
+            try:
+                response = self._downloader.http.open("GET", link, headers=headers)
+                if response.status < 300:
+                    return response
+                response.close()
+            except (ApiError, ConnectionFailed):
+                pass
+            self._link = None
+        response, found = self._downloader.http.find(self._wanted.url, headers)
+        self._link = found if found != self._wanted.url else None
+        return response
 
     def _check_span(self, response: urllib3.BaseHTTPResponse, start: int, end: int) -> None:
         """The answer is the span that was asked for, no longer. Raises UnexpectedAnswer, RangesIgnored."""

@@ -5,13 +5,13 @@ from typing import Self
 
 
 class Stage:
-    """One bar: bytes expected and bytes done. Called from several threads."""
+    """One bar: how much is expected and how much is done, of bytes mostly. Called from several threads."""
 
     def expect(self, size_bytes: int) -> None:
-        """So many more bytes belong to this stage."""
+        """So much more belongs to this stage."""
 
     def advance(self, size_bytes: int) -> None:
-        """So many more bytes are done; negative when some have to be done again."""
+        """So much more is done; negative when some has to be done again."""
 
     def __enter__(self) -> Self:
         return self
@@ -27,6 +27,10 @@ class Progress:
 
     def stage(self, label: str) -> Stage:
         """A stage begins: `Hashing`, `Uploading`, `Downloading`, `Copying`."""
+        return Stage()
+
+    def counting(self, label: str) -> Stage:
+        """A stage of files, not of bytes, begins: `Proving`."""
         return Stage()
 
     def say(self, text: str) -> None:

@@ -62,6 +62,8 @@ def run_push(push: Push, calls: ModelCalls, http: Http, *, cache: Path, threads:
     with progress.stage("Uploading") as stage:
         uploader = Uploader(http, push.target.model, stage, stop, threads=threads)
         uploader.upload(files)
+    with progress.counting("Proving") as stage:
+        uploader.await_proofs(stage)
     _check_unchanged(files)
     key = secrets.token_hex(16) if push.bump else None
     number = {"version": push.target.ref, "bump": push.bump, "idempotency_key": key}
@@ -152,7 +154,7 @@ def _when_proven(
     publish: Callable[[], tuple[ModelDetail, bool]], progress: Progress, stop: Stop
 ) -> tuple[ModelDetail, bool]:
     """Publish, waiting while the registry still proves bytes (409 with `Retry-After`)."""
-    waited = 0.0
+    waited, told = 0.0, ""
     while True:
         try:
             return publish()
@@ -160,8 +162,9 @@ def _when_proven(
             seconds = error.retry_after_seconds
             if isinstance(error, AlreadyExists) or seconds is None or waited > _LONGEST_PROVING_SECONDS:
                 raise
-            if not waited:
-                progress.say("Waiting: the registry is still checking the bytes …")
+            if error.detail != told:
+                progress.say(f"Waiting: {error.detail}")
+                told = error.detail
             seconds = min(max(seconds, 0.2), 30.0)
             stop.pause(seconds)
             waited += seconds

@@ -2,16 +2,22 @@
 
 The exchange is the Git LFS batch shape (contract section 5). What was sent stays at the registry: asking again, also
 from another process, names the parts that arrived, so that an interrupted push goes on where it stopped.
+
+Where the registry keeps its bytes in a store that signs links, parts go straight there. The link of each is asked for
+when it is sent, with a checksum of just the bytes that will go, and carries no token.
 """
 
+import base64
 import os
 import threading
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from io import FileIO
 from typing import Any
 
-from steelyard.client._http import MOVING_BYTES, Http, retry_after_seconds, retrying
+from steelyard.client._http import MOVING_BYTES, ONCE, Answer, Http, retry_after_seconds, retrying
 from steelyard.client.addresses import linked
 from steelyard.client.errors import (
     ApiError,
@@ -39,13 +45,17 @@ _NOT_OURS_TO_SET = frozenset({"host", "content-length", "transfer-encoding", "co
 
 @dataclass(frozen=True)
 class Order:
-    """What the registry asks for one object: nothing (`href` None), one PUT, or the parts not yet `done`."""
+    """What the registry asks for one object: nothing (`href` None), one PUT, or the parts not yet `done`.
+
+    `straight` says that the part's URL answers a link of the store, bound to a checksum.
+    """
 
     href: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     chunk_bytes: int | None = None
     part_urls: Mapping[int, str] = field(default_factory=dict)
     done: frozenset[int] = frozenset()
+    straight: bool = False
 
 
 class Uploader:
@@ -58,6 +68,7 @@ class Uploader:
         self.sent_bytes = 0
         self._route = model_route(model, "blobs", "batch")
         self._threads = threads
+        self._unproven: list[_Upload] = []
         self._lock = threading.Lock()
 
     def upload(self, files: Sequence[HashedFile]) -> None:
@@ -66,11 +77,21 @@ class Uploader:
         Raises FileChanged, DigestMismatch, TooLarge and other ApiErrors, ConnectionFailed.
         """
         unique = list({file.oid: file for file in files}.values())
+        unproven: list[_Upload] = []
         for start in range(0, len(unique), BATCH_OBJECTS):
             batch = unique[start : start + BATCH_OBJECTS]
             uploads = [_Upload(self, file, order) for file, order in zip(batch, self.orders(batch), strict=True)]
             jobs = [job for upload in uploads for job in upload.jobs()]
             in_parallel(jobs, threads=self._threads, stop=self.stop)
+            unproven += [upload for upload in uploads if upload.is_unproven]
+        self._unproven = unproven
+
+    def await_proofs(self, stage: Stage) -> None:
+        """Wait for what the registry could not prove at once. Raises as `upload`."""
+        stage.expect(len(self._unproven))
+        for upload in self._unproven:
+            upload.await_proof()
+            stage.advance(1)
 
     def orders(self, files: Sequence[HashedFile]) -> list[Order]:
         """What the registry asks for each file; also how links are renewed."""
@@ -78,6 +99,7 @@ class Uploader:
             "operation": "upload",
             "transfers": ["basic", "multipart"],
             "hash_algo": "sha256",
+            "part_checksums": "crc32",
             "objects": [{"oid": file.oid, "size": file.found.size_bytes} for file in files],
         }
         answer = self.http.call(
@@ -118,9 +140,13 @@ def _order(answer: Mapping[str, Any] | None, file: HashedFile, base: str) -> Ord
         raise UnexpectedAnswer(f"the registry gave no link to upload {file.found.path}")
     href = linked(f"{base}/", href)
     if "chunk_size" not in header:
-        headers = {str(key): str(value) for key, value in header.items() if str(key).lower() not in _NOT_OURS_TO_SET}
-        return Order(href, headers)
+        return Order(href, _headers(header))
     return _parted_order(href, header, answer.get("parts_done"), file, base)
+
+
+def _headers(header: Mapping[str, Any]) -> dict[str, str]:
+    """The headers that a link wants, but for those that are the client's own business."""
+    return {str(key): str(value) for key, value in header.items() if str(key).lower() not in _NOT_OURS_TO_SET}
 
 
 def _parted_order(href: str, header: Mapping[str, Any], done: object, file: HashedFile, base: str) -> Order:
@@ -133,7 +159,7 @@ def _parted_order(href: str, header: Mapping[str, Any], done: object, file: Hash
     if not urls:
         raise UnexpectedAnswer(f"the registry gave no usable links for the parts of {file.found.path}")
     arrived = frozenset(number for number in done if number in urls) if isinstance(done, list) else frozenset()
-    return Order(href, {}, chunk_bytes, urls, arrived)
+    return Order(href, {}, chunk_bytes, urls, arrived, straight=header.get("part_checksums") == "crc32")
 
 
 class _Upload:
@@ -146,6 +172,8 @@ class _Upload:
         self._sent = set(order.done)
         self._jobs_left = 0
         self._renewals = 0
+        self._unproven: tuple[Order, str] | None = None
+        self._pause_seconds = 0.5
         self._lock = threading.Lock()
 
     def jobs(self) -> list[Job]:
@@ -181,6 +209,18 @@ class _Upload:
 
         return run
 
+    @property
+    def is_unproven(self) -> bool:
+        """Whether all is at the registry, which has not said yet that it is right."""
+        return self._unproven is not None
+
+    def await_proof(self) -> None:
+        """Ask until the registry has proven the bytes."""
+        while self._unproven is not None:
+            self._renewing(self._look)
+            if self._order.href is None:
+                return
+
     def _finish(self) -> None:
         self._renewing(self._complete)
 
@@ -192,13 +232,20 @@ class _Upload:
             except ValidationFailed as error:
                 raise self._explained(error) from error
             except ApiError as error:
-                if error.status not in _ASK_AGAIN or self._renewals >= _MAX_RENEWALS:
+                if not self._may_ask_again(order, error):
                     raise
                 if error.status == 409:
                     self._uploader.stop.pause(min(error.retry_after_seconds or 0.5, 10.0))
                 self._renew(order)
             else:
                 return
+
+    def _may_ask_again(self, order: Order, error: ApiError) -> bool:
+        """Whether new links may help. A store that says 400 got other bytes than the checksum is of."""
+        if order.straight and error.status == 400 and not self._file.still_the_same():
+            raise self._changed() from error
+        asked = error.status in _ASK_AGAIN or (order.straight and error.status == 400)
+        return asked and self._renewals < _MAX_RENEWALS
 
     def _renew(self, old: Order) -> None:
         with self._lock:
@@ -209,10 +256,13 @@ class _Upload:
             self._sent = set(self._order.done)
 
     def _explained(self, error: ValidationFailed) -> SteelyardError:
-        path = self._file.found.path
         if not self._file.still_the_same():
-            return FileChanged(f"{path} changed while it was being pushed; push again when nothing writes to it")
-        return DigestMismatch(f"the registry got other bytes than {path} holds: {error}")
+            return self._changed()
+        return DigestMismatch(f"the registry got other bytes than {self._file.found.path} holds: {error}")
+
+    def _changed(self) -> FileChanged:
+        path = self._file.found.path
+        return FileChanged(f"{path} changed while it was being pushed; push again when nothing writes to it")
 
     def _put(self, order: Order, number: int) -> None:
         """Send a part (0: the whole) and note that it arrived."""
@@ -220,15 +270,29 @@ class _Upload:
             return
         url = order.part_urls[number] if number in order.part_urls else str(order.href)
         offset, length = self._span(order, number)
+        send = self._put_straight if order.straight else partial(self._put_once, headers=order.headers)
         retrying(
-            lambda: self._put_once(url, order.headers, offset, length),
+            lambda: send(url, offset, length),
             resend_safe=True, patience=MOVING_BYTES, pause=self._uploader.stop.pause,
         )  # fmt: skip
         self._uploader.count(length)
         with self._lock:
             self._sent.add(number)
 
-    def _put_once(self, url: str, headers: Mapping[str, str], offset: int, length: int) -> None:
+    def _put_straight(self, url: str, offset: int, length: int) -> None:
+        """Read the part once for its checksum, and again, from the system's memory mostly, to send it."""
+        crc32 = 0
+        for piece in _pieces(self._file, offset, length):
+            self._uploader.stop.check()
+            crc32 = zlib.crc32(piece, crc32)
+        body = {"crc32": base64.b64encode(crc32.to_bytes(4, "big")).decode()}
+        answer = self._uploader.http.call("POST", url, body=body, patience=ONCE).body
+        href, header = (answer.get("href"), answer.get("header")) if isinstance(answer, dict) else (None, None)
+        if not isinstance(href, str) or not isinstance(header, dict):
+            raise UnexpectedAnswer(f"the registry gave no link for a part of {self._file.found.path}")
+        self._put_once(linked(url, href), offset, length, headers=_headers(header))
+
+    def _put_once(self, url: str, offset: int, length: int, *, headers: Mapping[str, str]) -> None:
         shown = 0
 
         def pieces() -> Iterator[bytes]:
@@ -256,10 +320,23 @@ class _Upload:
         answer = http.call(
             "POST", href, body={"oid": self._file.oid}, resend_safe=True, patience=MOVING_BYTES, pause=stop.pause
         )
-        location = linked(href, answer.headers.get("Location", ""))
-        while answer.status == 202:
-            stop.pause(min(retry_after_seconds(answer.headers) or 0.5, 30.0))
-            answer = http.call("GET", location, patience=MOVING_BYTES, pause=stop.pause)
+        self._note(order, href, answer)
+
+    def _look(self, order: Order) -> None:
+        """Ask once whether the bytes are proven, after the pause that was asked for; complete what was begun anew."""
+        completed, location = self._unproven or (None, "")
+        if completed is not order:
+            self._complete(order)
+            return
+        http, stop = self._uploader.http, self._uploader.stop
+        stop.pause(self._pause_seconds)
+        self._note(order, location, http.call("GET", location, patience=MOVING_BYTES, pause=stop.pause))
+
+    def _note(self, order: Order, url: str, answer: Answer) -> None:
+        """Keep where to ask next, while the registry is proving."""
+        self._pause_seconds = min(retry_after_seconds(answer.headers) or 0.5, 30.0)
+        location = linked(url, answer.headers.get("Location", ""))
+        self._unproven = (order, location) if answer.status == 202 else None
 
 
 def _pieces(file: HashedFile, offset: int, length: int) -> Iterator[bytes]:
