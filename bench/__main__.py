@@ -9,37 +9,24 @@ import hashlib
 import json
 import os
 import shutil
-import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from tests.house import RunningServer, start_server
 
+from bench.figures import Row, repeat, table
 from bench.filling import fill
 from bench.load import requests_per_second
+from bench.replicas import measure_replicas
 from steelyard import Client
 from steelyard.server.db.engine import Database
 
 MIB = 2**20
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One measured thing: every round's figure, in `unit`."""
-
-    work: str
-    unit: str
-    figures: tuple[float, ...]
-
-    @property
-    def median(self) -> float:
-        return statistics.median(self.figures)
 
 
 def main() -> None:
@@ -48,9 +35,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--size-mib", type=int, default=512, help="size of the model that is pushed and pulled")
     parser.add_argument("--models", type=int, default=10_000)
+    parser.add_argument(
+        "--replicas", action="store_true", help="several servers on PostgreSQL instead: the other table"
+    )
     parser.add_argument("--json", type=Path, help="write the figures here, too")
     arguments = parser.parse_args()
-    rows = list(measure(arguments.rounds, arguments.size_mib * MIB, arguments.models))
+    with tempfile.TemporaryDirectory(prefix="steelyard-bench-") as name:
+        if arguments.replicas:
+            rows = list(measure_replicas(Path(name), arguments.rounds))
+        else:
+            rows = list(measure(Path(name), arguments.rounds, arguments.size_mib * MIB, arguments.models))
     print(table(rows))
     if arguments.json:
         arguments.json.write_text(
@@ -58,22 +52,12 @@ def main() -> None:
         )
 
 
-def measure(rounds: int, size_bytes: int, models: int) -> Iterator[Row]:
+def measure(folder: Path, rounds: int, size_bytes: int, models: int) -> Iterator[Row]:
     """Every row, in the order of the table."""
-    with tempfile.TemporaryDirectory(prefix="steelyard-bench-") as name:
-        folder = Path(name)
-        yield Row("SHA-256 of memory (the machine)", "MB/s", repeat(rounds, sha256_speed))
-        yield Row(
-            "write and fsync a file (the machine)", "MB/s", repeat(rounds, lambda: disk_speed(folder, size_bytes))
-        )
-        yield from measure_resolve(folder, rounds, models)
-        yield from measure_transfer(folder, rounds, size_bytes)
-
-
-def repeat(rounds: int, figure: Callable[[], float]) -> tuple[float, ...]:
-    """One warm-up, then the rounds."""
-    figure()
-    return tuple(figure() for _ in range(rounds))
+    yield Row("SHA-256 of memory (the machine)", "MB/s", repeat(rounds, sha256_speed))
+    yield Row("write and fsync a file (the machine)", "MB/s", repeat(rounds, lambda: disk_speed(folder, size_bytes)))
+    yield from measure_resolve(folder, rounds, models)
+    yield from measure_transfer(folder, rounds, size_bytes)
 
 
 def sha256_speed() -> float:
@@ -160,15 +144,6 @@ def write_model(folder: Path, size_bytes: int) -> None:
         with (folder / f"part-{number}.bin").open("wb") as file:
             for _ in range(size_bytes // 4 // MIB):
                 file.write(os.urandom(MIB))
-
-
-def table(rows: list[Row]) -> str:
-    """The rows as Markdown."""
-    lines = ["| work | unit | median | least | most |", "|---|---|---:|---:|---:|"]
-    lines += [
-        f"| {r.work} | {r.unit} | {r.median:,.0f} | {min(r.figures):,.0f} | {max(r.figures):,.0f} |" for r in rows
-    ]
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":
