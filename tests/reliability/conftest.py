@@ -10,12 +10,16 @@ from tests.house import RunningServer, start_server
 from tests.reliability.pushing import PART_BYTES
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A server is watched through what Linux tells of a process: its memory, its files, its limits."""
-    if Path("/proc/self/status").exists():
-        return
+    """These tests are about the embedded default, where they do not say otherwise; other engines have their own in
+    `tests/faults` and `tests/replicas`. A server is watched through what Linux tells of a process."""
     for item in items:
-        if Path(__file__).parent in item.path.parents:
+        if Path(__file__).parent not in item.path.parents:
+            continue
+        if item.get_closest_marker("only") is None:
+            item.add_marker(pytest.mark.only("sqlite", "disk"))
+        if not Path("/proc/self/status").exists():
             item.add_marker(pytest.mark.skip(reason="there is no /proc here"))
 
 

@@ -77,7 +77,8 @@ class Refused(Exception):
         super().__init__(step, answer.status_code, answer.text)
         self.step = step
         self.status = answer.status_code
-        self.type = str(answer.json().get("type"))
+        is_ours = "json" in answer.headers.get("Content-Type", "")  # else of a store that parts are sent to directly
+        self.type = str(answer.json().get("type")) if is_ours else ""
 
 
 @dataclass

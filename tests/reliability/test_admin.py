@@ -1,14 +1,11 @@
 """`steelyard admin …` on a real data directory, some of it while the server is at work."""
 
 import json
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -16,21 +13,9 @@ from click.testing import CliRunner
 from steelyard.cli import main
 from tests.house import RunningServer, start_server
 from tests.house.people import API, Person, oid_of
+from tests.reliability.administering import admin, start_admin
 from tests.reliability.pushing import PART_BYTES, Pusher, Release, make_release, make_user, new_person, open_client
 from tests.reliability.soundness import assert_sound, is_visible, list_references
-
-
-def admin(data: Path, *arguments: str, code: int = 0) -> Any:
-    """Run the command in this process; answers the JSON that it printed, or what it said instead."""
-    ended = CliRunner().invoke(main, ["admin", "--data", str(data), *arguments, "--json"])
-    assert ended.exit_code == code, ended.output
-    return json.loads(ended.stdout) if ended.stdout else ended.stderr
-
-
-def start_admin(data: Path, *arguments: str) -> "subprocess.Popen[str]":
-    """Run the command in a process of its own."""
-    command = [sys.executable, "-m", "steelyard", "admin", "--data", str(data), *arguments, "--json"]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=data.parent)
 
 
 @contextmanager
@@ -129,7 +114,16 @@ def test_a_check_of_lost_bytes_ends_with_1_and_names_them(stopped: Path, tmp_pat
     admin(tmp_path / "data", "restore", str(_backup(stopped, tmp_path)))
     next((tmp_path / "data/store").rglob(f"{oid_of(b'kept').removeprefix('sha256:')}.*")).unlink()
     found = admin(tmp_path / "data", "check", code=1)
-    assert found["findings"] == [{"kind": "missing", "name": oid_of(b"kept"), "size": 4}]
+    needed_by = [{"version": "ada/tiny:1.0.0", "path": "kept.bin"}]
+    [lost] = found["findings"]
+    assert lost["key"].startswith(oid_of(b"kept").removeprefix("sha256:"))
+    assert {**lost, "key": ""} == {
+        "kind": "missing",
+        "name": oid_of(b"kept"),
+        "size": 4,
+        "key": "",
+        "needed_by": needed_by,
+    }
     assert found["sound"] is False
 
 
@@ -138,7 +132,49 @@ def _backup(data: Path, folder: Path) -> Path:
     return folder / "backup"
 
 
+def test_a_repair_says_what_it_did_and_what_is_left_to_a_person(stopped: Path, tmp_path: Path) -> None:
+    admin(tmp_path / "data", "restore", str(_backup(stopped, tmp_path)))
+    [file] = (tmp_path / "data/store").rglob(f"{oid_of(b'kept').removeprefix('sha256:')}.*")
+    file.write_bytes(b"KEPT")
+    done = admin(tmp_path / "data", "check", "--repair", code=1)
+    assert [(step["what"], step["name"]) for step in done["repaired"]] == [("set aside", file.name)]
+    assert ([loss["name"] for loss in done["left"]], done["sound"]) == ([oid_of(b"kept")], False)
+    said = CliRunner().invoke(main, ["admin", "--data", str(tmp_path / "data"), "check", "--repair"])
+    assert "ada/tiny:1.0.0  kept.bin" in said.output
+    assert "when somebody pushes a file with these bytes again" in said.output
+    server = start_server(tmp_path / "data", free_disk_floor_bytes="0")
+    with new_person(server, "bob") as bob:
+        assert bob.publish("bob/other:1.0.0", {"kept.bin": b"kept"}).status_code == 201
+    server.stop()
+    assert admin(tmp_path / "data", "check", "--repair") == {
+        "blobs": 1, "bytes": 4, "findings": [], "sound": True, "repaired": [], "left": [],
+    }  # fmt: skip
+
+
+def test_the_doctor_ends_with_1_when_something_is_wrong(stopped: Path) -> None:
+    found = admin(stopped, "doctor", env={"STEELYARD_FREE_DISK_FLOOR_BYTES": "0"})
+    assert found["healthy"]
+    assert {note["part"] for note in found["notes"]} == {"settings", "database", "store", "limits"}
+    full = {"STEELYARD_FREE_DISK_FLOOR_BYTES": str(2**60)}
+    assert not admin(stopped, "doctor", env=full, code=1)["healthy"]
+    said = CliRunner().invoke(main, ["admin", "--data", str(stopped), "doctor"], env=full)
+    assert "FAULT  store:" in said.output
+    assert "1 fault" in said.output
+    unreadable = {"STEELYARD_PORT": "many"}
+    assert "port" in admin(stopped, "doctor", env=unreadable, code=2)
+
+
+def test_a_backup_of_an_engine_is_left_to_its_own_tools(tmp_path: Path) -> None:
+    engine = {"STEELYARD_DATABASE": "postgresql://steelyard:secret@127.0.0.1:1/registry"}
+    said = admin(tmp_path, "backup", str(tmp_path / "backup"), code=2, env=engine)
+    assert "pg_dump" in said
+    assert "secret" not in said
+
+
 def test_a_folder_without_a_registry_is_named(tmp_path: Path) -> None:
     assert "There is no registry" in admin(tmp_path / "nothing", "check", code=1)
     (tmp_path / "nothing").mkdir()
+    engine = {"STEELYARD_DATABASE": f"sqlite:///{tmp_path / 'empty.sqlite3'}"}
+    assert "no registry in this database" in admin(tmp_path / "nothing", "check", code=1, env=engine)
+    assert "STEELYARD_DATABASE is" in admin(tmp_path / "nothing", "gc", code=2, env={"STEELYARD_DATABASE": "mysql://x"})
     assert "no whole backup" in admin(tmp_path / "new", "restore", str(tmp_path / "nothing"), code=1)
