@@ -15,7 +15,8 @@ PACKAGE = "steelyard"  # the package's own file: `__version__`, and nothing that
 DOOR_NAMES = [path.name for path in (SRC / "steelyard/server/doors").iterdir() if (path / "__init__.py").exists()]
 
 _FRAMEWORK = ["fastapi", "starlette", "pydantic", "pydantic_core", "anyio"]
-_BELOW = [f"{SERVER}.{room}" for room in ("core", "storage", "settings", "errors", "names")]
+_BELOW = [f"{SERVER}.{room}" for room in ("core", "storage", "settings", "errors", "names", "watching")]
+_WATCHED = [f"{SERVER}.errors", f"{SERVER}.watching", f"{SERVER}.watching.instruments"]
 _DOOR = [
     PACKAGE,
     DOORS,
@@ -32,19 +33,34 @@ MAY_IMPORT: Mapping[str, Iterable[str]] = {
     "steelyard.__main__": ["steelyard.cli"],
     "steelyard.client": [PACKAGE, "urllib3", "yaml"],
     "steelyard.cli": [PACKAGE, "steelyard.client", "click", "tqdm"],
-    "steelyard.cli.serve": [SERVER, "click", "pydantic", "granian"],
-    "steelyard.cli.admin": [SERVER, "steelyard.cli.serve", "click"],
+    "steelyard.cli.serve": [SERVER, "click", "pydantic", "granian", "sqlalchemy"],
+    "steelyard.cli.admin": [PACKAGE, SERVER, "steelyard.cli.serve", "click", "pydantic"],
     f"{SERVER}.names": [],
     f"{SERVER}.errors": [],
     f"{SERVER}.settings": [f"{SERVER}.names", "pydantic", "pydantic_settings"],
     f"{SERVER}.logs": [f"{SERVER}.settings"],
-    f"{SERVER}.storage": [f"{SERVER}.errors", "boto3", "botocore"],
-    f"{SERVER}.db": [f"{SERVER}.errors", "sqlalchemy", "alembic", "psycopg"],
-    f"{SERVER}.core": [f"{SERVER}.db", *_BELOW, "sqlalchemy", "limits", "itsdangerous"],
-    f"{SERVER}.jobs": [f"{SERVER}.context", f"{SERVER}.db", *_BELOW, "sqlalchemy"],
-    f"{SERVER}.context": [f"{SERVER}.db", f"{SERVER}.jobs", *_BELOW],
+    f"{SERVER}.watching": [],  # all that the parts see of what watches them: the rest is below
+    f"{SERVER}.watching.instruments": [],
+    f"{SERVER}.watching.metrics": [PACKAGE, *_WATCHED, "prometheus_client"],
+    f"{SERVER}.watching.traces": [PACKAGE, *_WATCHED, "opentelemetry"],
+    f"{SERVER}.watching.monitor": [*_WATCHED, f"{SERVER}.watching.metrics", f"{SERVER}.watching.traces"],
+    f"{SERVER}.watching.samples": [
+        f"{SERVER}.context",
+        f"{SERVER}.db",
+        f"{SERVER}.watching.metrics",
+        *_BELOW,
+        *_WATCHED,
+        "prometheus_client",
+        "sqlalchemy",
+    ],
+    f"{SERVER}.storage": [f"{SERVER}.errors", f"{SERVER}.watching", "boto3", "botocore", "mypy_boto3_s3", "urllib3"],
+    f"{SERVER}.db": [f"{SERVER}.errors", f"{SERVER}.watching", "sqlalchemy", "alembic", "psycopg"],
+    f"{SERVER}.core": [f"{SERVER}.db", *_BELOW, "sqlalchemy", "limits", "valkey", "itsdangerous"],
+    f"{SERVER}.jobs": [f"{SERVER}.context", f"{SERVER}.db", *_BELOW, "sqlalchemy", "urllib3"],
+    f"{SERVER}.context": [f"{SERVER}.db", f"{SERVER}.jobs", f"{SERVER}.watching.monitor", *_BELOW],
     f"{SERVER}.app": [PACKAGE, SERVER, *_FRAMEWORK],
-    DOORS: [*_BELOW, *_FRAMEWORK],  # what doors share: it sees no door
+    # What doors share: it sees no door.
+    DOORS: [f"{SERVER}.watching.instruments", f"{SERVER}.watching.monitor", *_BELOW, *_FRAMEWORK],
     **{f"{DOORS}.{door}": _DOOR for door in DOOR_NAMES},
 }
 """Room -> what it sees besides itself and the standard library: rooms, single modules, libraries. `steelyard.server`
@@ -145,6 +161,11 @@ def test_no_module_needs_itself_in_order_to_be_loaded() -> None:
         ("steelyard.server.storage.local", "from steelyard.server.db import tables"),
         ("steelyard.server.db.engine", "from steelyard.server.core.access import Actor"),
         ("steelyard.server.db.engine", "from steelyard.server.names import Oid"),
+        ("steelyard.server.db.engine", "from steelyard.server.watching.metrics import Metrics"),
+        ("steelyard.server.core.trees", "import prometheus_client"),
+        ("steelyard.server.storage.watched", "from opentelemetry import trace"),
+        ("steelyard.server.watching.metrics", "from steelyard.server.db.engine import Database"),
+        ("steelyard.server.doors.middleware", "from steelyard.server.watching.metrics import Metrics"),
         ("steelyard.server.core.models", "from fastapi import Request"),
         ("steelyard.server.core.models", "from http import HTTPStatus"),
         ("steelyard.server.core.models", "from steelyard.server.doors import ranges"),

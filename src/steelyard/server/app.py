@@ -1,10 +1,12 @@
 """The only wiring: settings in, a running registry out. Nothing happens at import."""
 
 import logging
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Scope
@@ -12,6 +14,7 @@ from starlette.types import ASGIApp, Scope
 from steelyard import __version__
 from steelyard.server.context import Registry
 from steelyard.server.core.downloads import Usage
+from steelyard.server.core.jobs import new_holder
 from steelyard.server.core.limits import Limiter
 from steelyard.server.core.tickets import open_ticket_office
 from steelyard.server.core.trees import TreeCache
@@ -22,13 +25,18 @@ from steelyard.server.doors.clients import refuse_huge_headers, refuse_odd_hosts
 from steelyard.server.doors.native import errors as native_errors
 from steelyard.server.doors.native import routes as native
 from steelyard.server.doors.native.pages import add_pages
+from steelyard.server.doors.templates import Templates
 from steelyard.server.errors import BadRequest, RegistryError
+from steelyard.server.jobs.leasing import Leases
 from steelyard.server.jobs.proving import Prover
 from steelyard.server.jobs.worker import Worker
 from steelyard.server.settings import Settings
 from steelyard.server.storage import BlobStore
 from steelyard.server.storage.local import LocalStore
 from steelyard.server.storage.memory import MemoryStore
+from steelyard.server.storage.watched import WatchedStore
+from steelyard.server.watching.monitor import open_monitor
+from steelyard.server.watching.samples import Samples
 
 log = logging.getLogger(__name__)
 _MIGRATION_SECONDS = 120.0  # how long a start waits for another server that migrates: longer than any request may
@@ -36,16 +44,21 @@ _MIGRATION_SECONDS = 120.0  # how long a start waits for another server that mig
 
 def open_registry(settings: Settings) -> Registry:
     """The parts of a registry, its tables migrated to this release."""
-    settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if settings.keeps_files:
+        settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     with closing(Database(settings.database_url, timeout_seconds=_MIGRATION_SECONDS)) as patient:
         migrate(patient)
-    database = Database(settings.database_url, timeout_seconds=settings.database_timeout_seconds)
-    store = open_store(settings)
+    monitor = open_monitor(os.environ, database=settings.database_url.partition(":")[0].partition("+")[0])
+    database = Database(settings.database_url, timeout_seconds=settings.database_timeout_seconds, watch=monitor)
+    store = WatchedStore(open_store(settings), monitor)
     with database.write() as session:
         tickets = open_ticket_office(session)
-    return Registry(
-        settings, database, store, Limiter(settings), tickets, Usage(), TreeCache(), Prover(database, store)
-    )
+    leases = Leases(database, new_holder(settings.job_lease_seconds), watch=monitor)
+    prover = Prover(database, store, leases)
+    limiter, trees = Limiter(settings, watch=monitor), TreeCache(watch=monitor)
+    registry = Registry(settings, monitor, database, store, limiter, tickets, Usage(), trees, leases, prover)
+    monitor.metrics.add(Samples(registry))
+    return registry
 
 
 def open_store(settings: Settings) -> BlobStore:
@@ -54,7 +67,29 @@ def open_store(settings: Settings) -> BlobStore:
         return LocalStore(settings.store_folder)
     if settings.store == "memory:":
         return MemoryStore()
-    raise ValueError("STEELYARD_STORE is s3://bucket/prefix; leave it unset to keep the bytes in the data directory")
+    return _open_bucket(settings, settings.store)
+
+
+def _open_bucket(settings: Settings, url: str) -> BlobStore:
+    """An S3 store that answers, in a bucket that is there."""
+    try:
+        from steelyard.server.storage.s3 import Place, S3Store, read_url
+    except ModuleNotFoundError as missing:
+        raise ValueError("an S3 store needs boto3: pip install 'steelyard[server,s3]'") from missing
+    bucket, prefix = read_url(url)
+    place = Place(
+        bucket,
+        settings.s3_endpoint,
+        settings.s3_public_endpoint,
+        timeout_seconds=settings.store_timeout_seconds,
+    )
+    store = S3Store(place, prefix, direct=settings.store_direct)
+    store.free_bytes()
+    return store
+
+
+# Ours is `watching`. The framework's own would put query strings into its spans, and so tickets.
+_NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 
 
 def create_app(registry: Registry) -> FastAPI:
@@ -75,6 +110,7 @@ def create_app(registry: Registry) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        telemetry=_NO_TELEMETRY,
         strict_content_type=False,
         generate_unique_id_function=lambda route: route.name,
     )
@@ -82,12 +118,13 @@ def create_app(registry: Registry) -> FastAPI:
     native.add_routes(app)
     native_errors.add_handlers(app)
     add_pages(app)
-    _add_middleware(app, registry.settings)
+    _add_middleware(app, registry)
     return app
 
 
-def _add_middleware(app: FastAPI, settings: Settings) -> None:
+def _add_middleware(app: FastAPI, registry: Registry) -> None:
     """The last one added is the outermost."""
+    settings = registry.settings
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -107,6 +144,8 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
     app.add_middleware(
         middleware.RequestMiddleware,
         settings=settings,
+        monitor=registry.monitor,
+        template_of=Templates(app).of,
         refuse=_refusals(settings),
         cut_short=native_errors.answer(BadRequest("The body ended before it was complete. Nothing was changed.")),
         last_resort=native_errors.internal,

@@ -1,15 +1,18 @@
 """What a running registry is made of. `app.create_app` puts it together; doors and jobs are handed it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Event
 
 from steelyard.server.core.downloads import Usage
 from steelyard.server.core.limits import Limiter
 from steelyard.server.core.tickets import TicketOffice
 from steelyard.server.core.trees import TreeCache
 from steelyard.server.db.engine import Database
+from steelyard.server.jobs.leasing import Leases
 from steelyard.server.jobs.proving import Prover
 from steelyard.server.settings import Settings
 from steelyard.server.storage import BlobStore
+from steelyard.server.watching.monitor import Monitor
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,10 +20,20 @@ class Registry:
     """The parts that every request may need; all are safe to use from any thread."""
 
     settings: Settings
+    monitor: Monitor
     database: Database
     store: BlobStore
     limiter: Limiter
     tickets: TicketOffice
     usage: Usage
     trees: TreeCache
+    leases: Leases
     prover: Prover
+    leaving: Event = field(default_factory=Event)
+    """Set when this server is about to stop: it serves on, and tells whoever asks to send no more."""
+
+    def close(self) -> None:
+        """Let go of every connection, and send what is left of the traces."""
+        self.limiter.close()
+        self.database.close()
+        self.monitor.close()

@@ -31,8 +31,8 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The record as text."""
         fields = getattr(record, "fields", None)
-        shown = ("duration_ms", "sent_bytes", "address", "actor", "request_id")
-        said = " ".join(f"{key}={fields[key]}" for key in shown) if fields else ""
+        shown = ("duration_ms", "sent_bytes", "address", "actor", "request_id", "trace_id")
+        said = " ".join(f"{key}={fields[key]}" for key in shown if key in fields) if fields else ""
         return f"{super().format(record)} {said}".rstrip()
 
 
@@ -43,3 +43,5 @@ def configure_logging(settings: Settings) -> None:
     handler.setFormatter(JsonFormatter() if settings.log_format == "json" else text)
     logging.basicConfig(handlers=[handler], level=settings.log_level.upper(), force=True)
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    for library in ("boto3", "botocore", "urllib3"):  # what they would say at `debug` has signatures in it
+        logging.getLogger(library).setLevel(logging.WARNING)

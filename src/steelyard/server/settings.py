@@ -6,7 +6,7 @@ They take precedence in that order. The table in docs/operations.md is made from
 import os
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import (
@@ -72,6 +72,11 @@ class Settings(BaseSettings):
     )
     log_format: Literal["text", "json"] = Field("text", description="Shape of the log lines on standard error.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged.")
+    metrics_token: SecretStr | None = Field(
+        None,
+        description="What Prometheus sends as its bearer token to read `/metrics` (16 characters or more). An instance "
+        "admin's token, or a direct connection from this machine, when unset.",
+    )
     deployment_mode: str = Field("self-hosted", max_length=50, description="What `/config` says this instance is.")
     website_url: str | None = Field(None, description="What `/config` names as this instance's web site.")
 
@@ -98,6 +103,15 @@ class Settings(BaseSettings):
     )
     store_timeout_seconds: float = Field(
         10.0, gt=0, description="How long a request waits for a silent S3 store before it answers 504."
+    )
+    limits_timeout_seconds: float = Field(
+        0.5, gt=0, description="How long a request waits for a silent Valkey before its server counts by itself."
+    )
+    shutdown_delay_seconds: float = Field(
+        0.0,
+        ge=0,
+        description="After SIGTERM, how long to serve on with `/ready` at 503 before stopping, so that a load balancer "
+        "can look elsewhere first.",
     )
     job_lease_seconds: float = Field(
         60.0, ge=1, description="A server that is silent for so long loses its background jobs to another."
@@ -139,6 +153,13 @@ class Settings(BaseSettings):
             raise ValueError("the admin token needs 32 characters or more")
         return value
 
+    @field_validator("metrics_token")
+    @classmethod
+    def _not_guessed(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < 16:
+            raise ValueError("the metrics token needs 16 characters or more")
+        return value
+
     @field_validator("min_client")
     @classmethod
     def _a_version(cls, value: str | None) -> str | None:
@@ -157,6 +178,11 @@ class Settings(BaseSettings):
     def database_url(self) -> str:
         """The SQLAlchemy URL in force."""
         return self.database or f"sqlite:///{(self.data / DATABASE_NAME).absolute()}"
+
+    @property
+    def keeps_files(self) -> bool:
+        """Whether the data directory is in use, by the embedded database or the store."""
+        return self.store is None or self.database_url.startswith("sqlite")
 
     @property
     def store_folder(self) -> Path:
@@ -178,3 +204,14 @@ class Settings(BaseSettings):
             raise ValueError(f"STEELYARD_SETTINGS names {named}, and there is no such file")
         file = Path(named or "steelyard.toml")
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, file)
+
+
+class SettingsOfFile(Settings):
+    """What one file says, given as keywords, whatever the environment and other files do: of another registry."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *_: Any, **_others: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """None but the keywords."""
+        return (init_settings,)

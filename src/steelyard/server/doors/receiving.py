@@ -2,7 +2,8 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from typing import Any
 
 from steelyard.server.errors import BadRequest, Fault, Invalid
 
@@ -11,10 +12,13 @@ BATCH_BYTES = 512 * 1024  # handed to a thread at once; one batch is in flight w
 STALL_SECONDS = 60
 
 Sink = Callable[[Sequence[bytes]], None]
+Run = Callable[[Sink, Sequence[bytes]], Coroutine[Any, Any, None]]
 
 
-async def receive(pieces: AsyncIterator[bytes], size_bytes: int, sinks: Sequence[Sink]) -> None:
-    """Feed a body to each sink, in order; the sinks of one batch run side by side.
+async def receive(
+    pieces: AsyncIterator[bytes], size_bytes: int, sinks: Sequence[Sink], run: Run = asyncio.to_thread
+) -> None:
+    """Feed a body to each sink, in order; the sinks of one batch run side by side, each in the thread that `run` finds.
 
     Raises `Invalid` when the body is longer or shorter than `size_bytes`; a longer one is not read to its end.
     """
@@ -29,9 +33,9 @@ async def receive(pieces: AsyncIterator[bytes], size_bytes: int, sinks: Sequence
             batch.append(piece)
             gathered += len(piece)
             if gathered >= BATCH_BYTES:
-                flight = await _next(flight, sinks, batch)
+                flight = await _next(flight, sinks, batch, run)
                 batch, gathered = [], 0
-        flight = await _next(flight, sinks, batch)
+        flight = await _next(flight, sinks, batch, run)
     finally:
         if flight is not None:
             await flight  # a sink must not be at work when its file is closed
@@ -53,11 +57,11 @@ async def impatient(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 
 async def _next(
-    flight: "asyncio.Future[list[None]] | None", sinks: Sequence[Sink], batch: list[bytes]
+    flight: "asyncio.Future[list[None]] | None", sinks: Sequence[Sink], batch: list[bytes], run: Run
 ) -> "asyncio.Future[list[None]]":
     if flight is not None:
         await flight
-    return asyncio.gather(*(asyncio.to_thread(sink, batch) for sink in sinks))
+    return asyncio.gather(*(run(sink, batch) for sink in sinks))
 
 
 def sha256_sink() -> tuple[Sink, Callable[[], str]]:

@@ -27,6 +27,7 @@ from starlette.types import Receive, Scope, Send
 
 from steelyard.server.core.archive import Archive, FileSlice
 from steelyard.server.doors.ranges import ByteRange, frame_parts, if_match, if_none_match, if_range, parse_range
+from steelyard.server.doors.turns import at_the_store
 from steelyard.server.errors import PreconditionFailed, StorageFailed
 from steelyard.server.storage import BlobStore, StoredBlob
 
@@ -129,7 +130,8 @@ class BytesResponse(Response):
 
     Understands If-Match, If-None-Match, Range (of GET) and If-Range. Raises PreconditionFailed, RangeNotSatisfiable
     and what the source raises for the first bytes, all before anything is sent, so that the door can answer them; what
-    fails later is raised too, and makes the server cut the connection short of the promised Content-Length.
+    fails later is raised too, and makes the server cut the connection short of the promised Content-Length. Each read
+    waits `wait_seconds` for its turn at the store.
     """
 
     def __init__(
@@ -140,11 +142,13 @@ class BytesResponse(Response):
         content_type: str = OCTETS,
         headers: Mapping[str, str] | None = None,
         background: BackgroundTask | None = None,
+        wait_seconds: float = 10.0,
     ) -> None:
         self.source = source
         self.status_code = 200
         self.media_type = content_type
         self.background = background
+        self._wait_seconds = wait_seconds
         self.init_headers(
             {
                 **(headers or {}),
@@ -160,7 +164,7 @@ class BytesResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             answer = _plan(scope["method"], Headers(scope=scope), self.source, self.headers)
-            await _send_answer(answer, self.source, scope, receive, send)
+            await _send_answer(answer, self.source, self._wait_seconds, scope, receive, send)
         finally:
             self.source.close()
         if self.background is not None:
@@ -225,7 +229,9 @@ def _joined(request: Headers, name: str) -> str | None:
     return ", ".join(values) if values else None
 
 
-async def _send_answer(answer: _Answer, source: ByteSource, scope: Scope, receive: Receive, send: Send) -> None:
+async def _send_answer(
+    answer: _Answer, source: ByteSource, wait_seconds: float, scope: Scope, receive: Receive, send: Send
+) -> None:
     start = {"type": "http.response.start", "status": answer.status, "headers": answer.headers.raw}
     is_whole = answer.body == (ByteRange(0, source.size_bytes),)
     content = _read_now(answer, source)
@@ -236,7 +242,7 @@ async def _send_answer(answer: _Answer, source: ByteSource, scope: Scope, receiv
         await send(start)
         await send({"type": "http.response.pathsend", "path": str(source.path)})
     else:
-        pieces = _Pieces(_stream(source, answer.body))
+        pieces = _Pieces(_stream(source, answer.body), wait_seconds)
         try:
             await _send_pieces(start, answer.length, pieces, receive, send)
         finally:
@@ -260,7 +266,7 @@ async def _send_pieces(
     start: MutableMapping[str, Any], length: int, pieces: "_Pieces", receive: Receive, send: Send
 ) -> None:
     """Send a body of `length` bytes; its first piece is read before anything is promised."""
-    first = await anyio.to_thread.run_sync(pieces.read_piece)
+    first = await pieces.read()
     await send(start)
     await send({"type": "http.response.body", "body": first, "more_body": len(first) < length})
     if len(first) == length:
@@ -287,7 +293,7 @@ async def _send_rest(pieces: "_Pieces", send: Send, tasks: TaskGroup) -> None:
 
 async def _read_ahead(pieces: "_Pieces", ahead: ObjectSendStream[bytes]) -> None:
     async with ahead:
-        while piece := await anyio.to_thread.run_sync(pieces.read_piece):
+        while piece := await pieces.read():
             await ahead.send(piece)
 
 
@@ -300,9 +306,14 @@ async def _cancel_on_disconnect(receive: Receive, sending: anyio.CancelScope) ->
 class _Pieces:
     """Joins what a source streams into pieces worth a thread hop. For one reader, in any thread."""
 
-    def __init__(self, stream: Generator[bytes, None, None]) -> None:
+    def __init__(self, stream: Generator[bytes, None, None], wait_seconds: float) -> None:
         self._stream = stream
+        self._wait_seconds = wait_seconds
         self._lock = threading.Lock()
+
+    async def read(self) -> bytes:
+        """As `read_piece`, in a thread, when it is its turn at the store. Raises `StorageTimeout`."""
+        return await at_the_store(self.read_piece, within_seconds=self._wait_seconds)
 
     def read_piece(self) -> bytes:
         """At least PIECE_BYTES and less than twice as many; fewer at the end, and none after it. Blocks."""

@@ -80,7 +80,7 @@ WANTED = {"operation": "upload", "objects": [{"oid": "0" * 64, "size": 1}]}
 
 @dataclass(frozen=True)
 class Row:
-    """A route: what it demands, what a success answers (keys, or the very bytes), and what it leaves in the audit."""
+    """A route: what it demands, what a success answers (keys, or bytes of it), and what it leaves in the audit."""
 
     method: str
     path: str
@@ -111,6 +111,7 @@ ROWS = [
     Row("GET", "/health", "nothing", 200, {"status"}),
     Row("GET", "/ready", "nothing", 200, {"status"}),
     Row("GET", "/config", "nothing", 200, CONFIG),
+    Row("GET", "/metrics", "an instance admin", 200, b"# HELP steelyard_http_requests_total "),
     # the caller
     Row("GET", "/user", "a token", 200, {"id", "email_address", "username"}),
     Row("GET", "/user/organizations", "a token", 200, [ORGANIZATION]),
@@ -166,6 +167,7 @@ ROWS = [
     Row("HEAD", _V + "/archive", "a ticket", 200, link=w.link_to_archive),
     Row("PUT", _UP, "a ticket", 200, UPLOADED, link=w.link_to_upload),
     Row("PUT", _UP + "/parts/{number}", "a ticket", 200, UPLOADED, link=w.link_to_part),
+    Row("POST", _UP + "/parts/{number}", "a ticket", 409, {"code", "detail", "type"}, link=w.link_to_signing),
     Row("POST", _UP, "a ticket", 200, UPLOADED, link=w.link_to_completion),
     Row("GET", _UP, "a ticket", 200, UPLOADED, link=w.link_to_completed),
 ]  # fmt: skip

@@ -1,6 +1,5 @@
 """Probes, what a client may know before it signs in, and what stands between the server and the world (section 6)."""
 
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from fastapi.testclient import TestClient
 from steelyard import __version__
 from tests.conftest import MakeRegistered
 from tests.house import Registered
-from tests.house.registries import open_registered
+from tests.house.registries import open_registered, somebody_writing
 from tests.server.doors.native.models import ModelAt, refusal
 
 ORIGIN = "https://pages.example.com"
@@ -24,6 +23,7 @@ def test_probes_need_no_token_and_mind_no_wrong_one(registry: Registered, path: 
         assert answered.headers["x-request-id"]
 
 
+@pytest.mark.only("disk")
 def test_health_touches_nothing_and_ready_names_what_does_not_answer(make_registered: MakeRegistered) -> None:
     registered = make_registered(database_timeout_seconds=0.1)
     registry = registered.client.app.state.registry  # type: ignore[attr-defined]
@@ -38,11 +38,8 @@ def test_health_touches_nothing_and_ready_names_what_does_not_answer(make_regist
 
 
 def test_a_writer_elsewhere_does_not_make_it_unready(registry: Registered) -> None:
-    data = registry.client.app.state.registry.settings.data  # type: ignore[attr-defined]
-    with sqlite3.connect(data / "steelyard.sqlite3", isolation_level=None) as other:
-        other.execute("BEGIN IMMEDIATE")
+    with somebody_writing(registry):
         assert registry.client.get("/ready").status_code == 200
-        other.execute("ROLLBACK")
 
 
 def test_config_tells_what_this_is(make_registered: MakeRegistered) -> None:
@@ -144,6 +141,7 @@ def test_by_default_no_proxy_is_trusted(registry: Registered) -> None:
     assert _download_url(registry, "127.0.0.1", **FORWARDED) == ("http://inside:8950", "127.0.0.1")
 
 
+@pytest.mark.only("sqlite", "disk")
 def test_the_data_directory_is_for_its_owner_only(make_registered: MakeRegistered, tmp_path: Path) -> None:
     make_registered(data=tmp_path / "private")
     assert (tmp_path / "private").stat().st_mode & 0o077 == 0

@@ -144,13 +144,15 @@ def test_every_operation_takes_a_token_in_three_ways_but_for_probes_and_links(do
         "get_config",
         "put_upload",
         "put_upload_part",
+        "sign_upload_part",
         "complete_upload",
         "get_upload",
         "get_model_archive",
         "head_model_archive",
     }
     for op in operations_of(document):
-        assert op.said["security"] in ([], [{"bearer": []}, {"apiKey": []}, {"basic": []}]), op.id
+        from_here: list[dict[str, Any]] = [{}] if op.id == "get_metrics" else []
+        assert op.said["security"] in ([], [*from_here, {"bearer": []}, {"apiKey": []}, {"basic": []}]), op.id
 
 
 def test_every_operation_has_a_summary_and_every_parameter_a_schema(document: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from steelyard.server.core import uploads
+from steelyard.server.core import proofs
 from tests.conftest import MakeRegistered
 from tests.house import Person, Registered
 from tests.house.people import oid_of
@@ -312,8 +312,8 @@ def test_a_bump_without_a_good_key_is_422(fed: ModelAt, key: str | None) -> None
 def test_publishing_bytes_that_are_being_proven_is_409_and_says_when_to_come_back(
     make_registered: MakeRegistered, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    goes_on, prove = threading.Event(), uploads.prove
-    monkeypatch.setattr(uploads, "prove", lambda *upload: goes_on.wait(30) and prove(*upload))
+    goes_on, prove = threading.Event(), proofs.prove
+    monkeypatch.setattr(proofs, "prove", lambda *upload: goes_on.wait(30) and prove(*upload))
     registered = make_registered(part_size_bytes=PART, prove_wait_seconds=0.05)
     tiny, data = ModelAt(registered.user("ada"), "ada/tiny"), bytes(PART + 1)
     action = tiny.person.offer(tiny.ref, data).json()["objects"][0]["actions"]["upload"]

@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, ClassVar
+from functools import partial, wraps
+from typing import Annotated, Any, ClassVar, ParamSpec, TypeVar
 from urllib.parse import unquote
 
 from fastapi import Depends, Request, Response
@@ -26,7 +27,11 @@ from steelyard.server.core.limits import LimitedAction
 from steelyard.server.doors.credentials import read_secret
 from steelyard.server.doors.middleware import notes_of
 from steelyard.server.doors.receiving import impatient
+from steelyard.server.doors.turns import at_the_database, at_the_store
 from steelyard.server.errors import BadRequest, TooLarge, Unauthenticated, UnsupportedMediaType
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,11 @@ class Call:
         caller = self.actor.address or "?" if self.actor.is_anonymous else self.actor.principal
         self.registry.limiter.take(action, caller)
 
+    async def at_the_store(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do what may have to wait for the store of bytes, when it is its turn. Raises `StorageTimeout`."""
+        within_seconds = self.registry.settings.store_timeout_seconds
+        return await at_the_store(partial(work, *args, **kwargs), within_seconds=within_seconds)
+
     def url(self, path: str) -> str:
         """An absolute link to a path of this server."""
         return (self.registry.settings.public_url or self.base_url) + path
@@ -68,6 +78,18 @@ def _call_of(request: Request) -> Call:
 
 
 CallHere = Annotated[Call, Depends(_call_of)]
+
+
+def waits_for_the_store(handler: Callable[P, T]) -> Callable[P, Coroutine[Any, Any, T]]:
+    """A handler that is run when it is its turn at the store, and leaves the threads of others alone meanwhile."""
+
+    @wraps(handler)
+    async def handle_in_turn(*args: P.args, **kwargs: P.kwargs) -> T:
+        call = kwargs["call"]
+        assert isinstance(call, Call)
+        return await call.at_the_store(handler, *args, **kwargs)
+
+    return handle_in_turn
 
 
 KIB, MIB = 2**10, 2**20
@@ -122,7 +144,9 @@ class NativeRoute(APIRoute):
 
     async def open_call(self, request: Request) -> Call:
         """Who is calling. Raises `Unauthenticated`."""
-        return await run_in_threadpool(_authenticate, request, admits_anonymous=self.admits_anonymous)
+        within_seconds: float = request.app.state.registry.settings.database_timeout_seconds
+        authenticate = partial(_authenticate, request, admits_anonymous=self.admits_anonymous)
+        return await at_the_database(authenticate, within_seconds=within_seconds)
 
 
 class PublicRoute(NativeRoute):

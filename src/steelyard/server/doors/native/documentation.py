@@ -115,6 +115,15 @@ CREATED: Responses = {
 }
 
 
+ELSEWHERE: Responses = {
+    302: {
+        "description": "Where the store can sign links: the bytes, whole or one range of them, are at Location",
+        "headers": {"Location": _header("A link that works without a token, for a short while", format="uri")},
+    }
+}
+"""The answer of an operation whose bytes the reader may get from the store itself."""
+
+
 def bytes_of(media_type: str) -> dict[str, Any]:
     """Of an operation that sends bytes of this kind: whole, by ranges, or not at all to a reader who has them."""
     schema = {"schema": {"type": "string", "format": "binary"}}
@@ -177,7 +186,8 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
         if links := links_of(operation["operationId"], status):
             response["links"] = links
     needs_token = operation.pop("x-credential", True)
-    operation["security"] = [{name: []} for name in _SCHEMES] if needs_token else []
+    without: list[dict[str, Any]] = [{}] if operation.pop("x-from-here", False) else []
+    operation["security"] = [*without, *({name: []} for name in _SCHEMES)] if needs_token else []
     samples = samples_of(path, method, operation, needs_token=needs_token)
     operation["x-codeSamples"] = [{"lang": it.lang, "label": it.label, "source": it.source} for it in samples]
     fences = "\n\n".join(f"**{it.label}**\n\n```{it.lang}\n{it.source}\n```" for it in samples)

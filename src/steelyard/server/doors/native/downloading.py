@@ -9,17 +9,20 @@ from urllib.parse import quote
 from fastapi import APIRouter, Request, Response
 from sqlalchemy.orm import Session
 from starlette.background import BackgroundTask
+from starlette.responses import RedirectResponse
 
 from steelyard.server.core import models, reading, tokens, versions
 from steelyard.server.core.access import Actor
 from steelyard.server.core.limits import LimitedAction
 from steelyard.server.core.models import Found
 from steelyard.server.core.tickets import Ticket
+from steelyard.server.core.trees import File
 from steelyard.server.db.tables import Download, Version
+from steelyard.server.doors.middleware import notes_of
 from steelyard.server.doors.native import schemas as s
 from steelyard.server.doors.native.answers import model_path
-from steelyard.server.doors.native.calls import Call, CallHere, PublicRoute, TicketRoute, acting_as
-from steelyard.server.doors.native.documentation import bytes_of, errors
+from steelyard.server.doors.native.calls import Call, CallHere, PublicRoute, TicketRoute, acting_as, waits_for_the_store
+from steelyard.server.doors.native.documentation import ELSEWHERE, bytes_of, errors
 from steelyard.server.doors.native.parameters import (
     ExactVersionPath,
     FilePath,
@@ -28,12 +31,15 @@ from steelyard.server.doors.native.parameters import (
     ReferencePath,
     TicketQuery,
 )
-from steelyard.server.doors.ranges import if_none_match
+from steelyard.server.doors.ranges import if_none_match, parse_range
 from steelyard.server.doors.sending import OCTETS, ArchiveSource, BlobSource, BytesResponse, attachment
 from steelyard.server.errors import NotFound, Unauthenticated
 from steelyard.server.names import ModelName, OrgSlug
 
 _TAR = "application/x-tar"
+_STORE_LINK_SECONDS = 300  # it is used at once, and outlives the token it was made for
+_CONDITIONS = ("if-match", "if-none-match", "if-range")
+_NOT_KEPT = {"Cache-Control": "no-store"}
 
 files = APIRouter(prefix="/org/{org}", tags=["bytes"], route_class=PublicRoute, responses=errors(412, 416))
 archives = APIRouter(
@@ -49,6 +55,7 @@ _FILE: dict[str, Any] = {
     "response_class": Response,
     **bytes_of(OCTETS),
 }
+_FILE["responses"] |= ELSEWHERE
 _ARCHIVE: dict[str, Any] = {
     "path": "/models/{name}/{version}/archive",
     "response_class": Response,
@@ -59,6 +66,7 @@ _ARCHIVE["openapi_extra"] = {**_ARCHIVE["openapi_extra"], "x-credential": False}
 
 @files.get(**_FILE)
 @files.head(**_FILE, name="head_model_artifact")
+@waits_for_the_store
 def get_model_artifact(
     request: Request, call: CallHere, org: OrgPath, name: NamePath, version: ReferencePath, path: FilePath
 ) -> Response:
@@ -68,6 +76,8 @@ def get_model_artifact(
         resolved = versions.resolve(session, found, version)
         file = versions.get_file(session, call.registry.trees, found, resolved.version, path)
         key = reading.get_key(session, file)
+    if link := _link_to_store(request, call, key, file, path):
+        return RedirectResponse(link, 302, _NOT_KEPT, _counting(request, call, resolved.version, f'"{file.oid}"'))
     source = BlobSource(reading.open_key(call.registry.store, key), file.size_bytes, f'"{file.oid}"')
     return BytesResponse(
         source,
@@ -77,6 +87,25 @@ def get_model_artifact(
             "Content-Location": _file_path(found, resolved.version, path),
         },
         background=_counting(request, call, resolved.version, source.etag),
+        wait_seconds=call.registry.settings.store_timeout_seconds,
+    )
+
+
+def _link_to_store(request: Request, call: Call, key: str, file: File, path: str) -> str | None:
+    """Where the caller may get just these bytes from the store; None where only the registry can answer this."""
+    direct, headers = call.registry.store.direct, request.headers
+    is_plain = request.method == "GET" and not any(name in headers for name in _CONDITIONS)
+    if direct is None or not is_plain or not file.size_bytes:
+        return None
+    ranges = parse_range(headers.get("range"), file.size_bytes)
+    if ranges is not None and len(ranges) > 1:
+        return None
+    notes_of(request.scope).redirected_bytes = ranges[0].length if ranges else file.size_bytes
+    return direct.link_blob(
+        key,
+        ttl_seconds=min(call.registry.settings.download_ttl_seconds, _STORE_LINK_SECONDS),
+        content_type=OCTETS,
+        content_disposition=attachment(path.rpartition("/")[2]),
     )
 
 
@@ -117,6 +146,7 @@ def get_model_archive(
         content_disposition=attachment(_archive_name(found, chosen)),
         content_type=_TAR,
         headers=_caching(exact=True),
+        wait_seconds=call.registry.settings.store_timeout_seconds,
     )
 
 

@@ -36,6 +36,7 @@ BODIES: dict[str, Any] = {
         "hash_algo": "sha256",
         "objects": [{"oid": OID.removeprefix("sha256:"), "size": len(BYTES)}],
     },
+    "sign_upload_part": {"crc32": "V30NJg=="},
     "complete_upload": {"oid": OID.removeprefix("sha256:")},
     "create_api_key": {"name": "ci", "access": "read"},
     "create_user": {"username": "ada", "email_address": "ada@example.com"},

@@ -27,8 +27,10 @@ async def get_health() -> Health:
     responses={503: {"model": ErrorBody, "description": DESCRIPTIONS[503]}},
 )
 def get_ready(request: Request) -> Health:
-    """Get whether database and store answer; 503 names what does not."""
+    """Get whether this server should be sent requests: 503 says that it is about to stop, or which part is silent."""
     registry: Registry = request.app.state.registry
+    if registry.leaving.is_set():
+        raise Unavailable("Not ready: this server is about to stop.", retry_after_seconds=5)
     faults = [f"the {name} does not answer" for name, check in _parts(registry) if not _answers(check)]
     if faults:
         raise Unavailable(f"Not ready: {', '.join(faults)}.", retry_after_seconds=5)

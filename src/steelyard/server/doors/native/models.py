@@ -12,7 +12,7 @@ from steelyard.server.core.models import FacetKind, Found, ModelFilter, SortBy
 from steelyard.server.db.tables import Version
 from steelyard.server.doors.native import answers, downloading, publishing
 from steelyard.server.doors.native import schemas as s
-from steelyard.server.doors.native.calls import Call, CallHere, NativeRoute, PublicRoute
+from steelyard.server.doors.native.calls import Call, CallHere, NativeRoute, PublicRoute, waits_for_the_store
 from steelyard.server.doors.native.documentation import CONDITIONAL, CREATED, DETAIL, NO_CONTENT, errors
 from steelyard.server.doors.native.parameters import (
     AliasPath,
@@ -167,6 +167,7 @@ def list_model_versions(call: CallHere, org: OrgPath, name: NamePath) -> s.Versi
         },
     },
 )
+@waits_for_the_store
 def publish_model(
     request: Request,
     call: CallHere,

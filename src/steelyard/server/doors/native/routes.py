@@ -2,16 +2,17 @@
 
 from fastapi import APIRouter, FastAPI
 
-from steelyard.server.doors.native import accounts, downloading, instance, models, uploading
+from steelyard.server.doors.native import accounts, downloading, instance, models, scraping, uploading
 
 PREFIX = "/api/v1"
 
 
 def add_routes(app: FastAPI) -> None:
-    """Add them to the application; the probes also stand at the root."""
+    """Add them to the application; the probes and the metrics also stand at the root."""
     api = APIRouter(prefix=PREFIX)
     for router in (
         instance.router,
+        scraping.router,
         accounts.router,
         uploading.batch,
         uploading.links,
@@ -23,3 +24,4 @@ def add_routes(app: FastAPI) -> None:
         api.include_router(router)
     app.include_router(api)
     app.include_router(instance.router, include_in_schema=False)
+    app.include_router(scraping.router, include_in_schema=False)

@@ -412,6 +412,9 @@ class BatchRequest(In):
     transfers: list[Annotated[str, upto(50)]] = Field(default_factory=lambda: ["basic"], max_length=20)
     objects: list[WantedObject] = Field(min_length=1, max_length=1_000)
     hash_algo: Literal["sha256"] = "sha256"
+    part_checksums: Literal["crc32"] | None = Field(
+        None, description="Have the link of each part, where it leads to the store itself, bound to its checksum"
+    )
 
 
 class UploadAction(Out):
@@ -444,6 +447,20 @@ class BatchResponse(Out):
     transfer: Literal["basic", "multipart"]
     hash_algo: Literal["sha256"] = "sha256"
     objects: list[BatchObject]
+
+
+class PartChecksum(In):
+    """What the bytes of a part are: the store refuses others."""
+
+    crc32: Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]{6}==$", description="Base64 of four bytes, big-endian")]
+
+
+class StoreLink(Out):
+    """Where to PUT one part, and the headers to send with it."""
+
+    href: str
+    header: dict[str, str]
+    expires_at: Instant
 
 
 class UploadedPart(In):

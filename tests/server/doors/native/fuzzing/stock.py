@@ -119,6 +119,11 @@ class Stock:
         href = action["header"]["1"]
         return Ground({**_upload_of(href), "number": 1}, _ticket_of(href), data)
 
+    def _for_sign_upload_part(self) -> Ground:
+        _, action = self._upload("multipart")
+        href = action["header"]["1"]
+        return Ground({**_upload_of(href), "number": 1}, _ticket_of(href))
+
     def _for_complete_upload(self) -> Ground:
         _, action = self._sent_upload()
         return Ground(_upload_of(action["href"]), _ticket_of(action["href"]))
