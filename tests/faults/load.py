@@ -12,7 +12,7 @@ from random import Random
 
 import httpx2
 
-from tests.faults.site import Site
+from tests.faults.site import Site, wait_until
 from tests.reliability.pushing import PART_BYTES, Pusher, Refused, Release
 from tests.reliability.soundness import is_visible
 
@@ -41,8 +41,6 @@ class Load:
                 break
             except Refused as refused:
                 self._note(refused.status, refused.type)
-            except httpx2.TransportError as error:
-                self._note(0, type(error).__name__)
             time.sleep(AGAIN_SECONDS)
         self.promised.append(release)
 
@@ -52,12 +50,17 @@ class Load:
             return
         release = random.choice(self.promised)
         path, data = random.choice(sorted(release.files.items()))
-        with self.site.client(self.site.token) as client:
-            answer = client.get(f"{release.route}/{release.version}/files/{path}")
+        try:
+            with self.site.client(self.site.token) as client:
+                answer = client.get(f"{release.route}/{release.version}/files/{path}")
+        except httpx2.RemoteProtocolError:  # cut off, and so it says
+            self.refusals["cut off"] += 1
+            return
         if answer.status_code == 200:
             assert answer.content == data
             self.reads += 1
         else:
+            assert answer.status_code >= 500, answer.text
             self._note(answer.status_code, answer.json()["type"])
 
     def assert_kept(self) -> None:
@@ -82,6 +85,10 @@ class Load:
                 self._ended.set()
             for each in running:
                 each.result()
+
+    def wait_for(self, happened: Callable[[], bool], seconds: float = 30.0) -> None:
+        """Wait until so much has gone on."""
+        wait_until(happened, "the load stands still", seconds)
 
     def _repeat(self, role: Callable[[Random], None], random: Random) -> None:
         while not self._ended.is_set():

@@ -67,12 +67,12 @@ class Site:
     toll: Toll = field(default_factory=Toll)
 
     @contextmanager
-    def broken(self, part: Part, fault: Fault) -> Iterator[None]:
+    def broken(self, part: Part, fault: Fault, *, must_strike: bool = True) -> Iterator[None]:
         """A part's wire breaks, and is mended after. It must have broken by then."""
         wire = self.wires[part]
         before = wire.struck.copy()
         try:
-            with wire.broken(fault):
+            with wire.broken(fault, must_strike=must_strike):
                 yield
         finally:
             self.toll.faults.update({f"{part} {kind}": n for kind, n in (wire.struck - before).items()})

@@ -1,7 +1,6 @@
 """What stands behind the registry ends and comes back under load, and a server dies in the middle of an upload."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
@@ -27,20 +26,13 @@ def restart_under_load(load: Load, engine: Postgres, modes: list[str]) -> None:
     with load.going_on():
         for mode in modes:
             promised = len(load.promised)
-            wait_for(lambda: len(load.promised) >= promised + 3)  # noqa: B023
+            load.wait_for(lambda: len(load.promised) >= promised + 3)  # noqa: B023
             engine.restart(mode)
         promised, reads = len(load.promised), load.reads
-        wait_for(lambda: len(load.promised) >= promised + 3 and load.reads >= reads + 3)
+        load.wait_for(lambda: len(load.promised) >= promised + 3 and load.reads >= reads + 3)
     load.assert_kept()
     assert load.site.ready().status_code == 200
     load.site.toll.faults["restarts of PostgreSQL"] += len(modes)
-
-
-def wait_for(happened: Callable[[], bool], seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < deadline, "the load stands still"
-        time.sleep(0.01)
 
 
 def run(folder: Path, engine: Postgres, modes: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -81,4 +81,4 @@ def test_clients_go_on_with_the_other_server(make_replicas: Callable[..., Replic
 
 @pytest.mark.thorough
 def test_clients_go_on_with_the_other_server_many_times(make_replicas: Callable[..., Replicas], tmp_path: Path) -> None:
-    print(f"\n{survive(make_replicas(**SHORT_LEASES), tmp_path / 'load', hits=25)}")
+    print(f"\n{survive(make_replicas(**SHORT_LEASES), tmp_path / 'load', hits=15)}")

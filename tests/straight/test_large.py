@@ -10,7 +10,7 @@ from tests.straight.conftest import MIB, Yard, start_yard
 
 SOME_BYTES = 64 * MIB
 LARGE_BYTES = 5 * 1024 * MIB + 1  # more than one copy of the store's takes
-MOST_GROWTH_BYTES = 96 * MIB  # of the server's memory: four pieces of 8 MiB are on their way at a time, for each of two proofs
+MOST_GROWTH_BYTES = 96 * MIB  # of memory: four pieces of 8 MiB are on their way at a time, for each of two proofs
 
 
 def make_file(path: Path, size_bytes: int) -> None:

@@ -252,9 +252,9 @@ def test_an_engine_that_was_restarted_is_served_at_once(engine: Postgres) -> Non
             engine.restart()
             use(database) if use is count else write(database, "b")
         engine.stop("immediate")
-        with failing(DatabaseFailed, r"lost|being stopped"):
+        with failing(DatabaseFailed, r"cannot be reached"):
             count(database)
-        with failing(DatabaseFailed, "lost"):
+        with failing(DatabaseFailed, "cannot be reached"):
             write(database)
         engine.start()
         assert count(database) == 2
@@ -290,7 +290,7 @@ def test_a_commit_that_nobody_answered_may_or_may_not_have_been_kept_and_says_so
 
 def test_an_engine_that_is_not_there_is_named_so(database: Database) -> None:
     nobody = Database("postgresql://steelyard:hush@127.0.0.1:1/registry", timeout_seconds=TIMEOUT)
-    with failing(DatabaseFailed, "lost"):
+    with failing(DatabaseFailed, "cannot be reached"):
         count(nobody)
 
 
@@ -417,6 +417,11 @@ def test_what_the_registry_cannot_stand_on_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="STEELYARD_DATABASE is postgresql://") as caught:
         Database(url)
     assert "hush" not in str(caught.value)
+
+
+def test_a_prepare_threshold_that_is_no_number_is_refused_at_the_start() -> None:
+    with pytest.raises(ValueError, match="a number or `none`"):
+        Database("postgresql://steelyard@db/registry?prepare_threshold=often")
 
 
 def test_without_the_driver_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, url: str) -> None:

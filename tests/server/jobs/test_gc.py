@@ -3,7 +3,6 @@
 import os
 import time
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -13,7 +12,6 @@ from steelyard.server.db.tables import utc_now
 from steelyard.server.jobs import gc
 from steelyard.server.jobs.gc import ORPHAN_SECONDS
 from steelyard.server.names import Oid
-from steelyard.server.storage import StoredName
 from tests.house.people import oid_of
 from tests.server.jobs.conftest import DAY, PART_BYTES, Yard, upload_id_of
 
@@ -110,21 +108,33 @@ def test_a_server_that_stood_still_between_bytes_and_row_loses_the_upload_and_li
 
 def test_bytes_that_get_their_row_after_the_look_are_no_orphans(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gc, "ORPHAN_SECONDS", AT_ONCE)
-    looking = gc.find_orphans
-
-    def link_meanwhile(*looked: Any) -> list[StoredName]:
-        found = looking(*looked)
-        for name in found:
-            with yard.database.write() as session:
-                blobs.link(session, 1, oid_of(b"linked now"), 10, name.name)
-        return found
-
     with yard.store.stage("0" * 32, 0) as writer:
         writer.write([b"linked now"])
     yard.store.commit("0" * 32, blobs.new_key(Oid(oid_of(b"linked now"))))
-    monkeypatch.setattr(gc, "find_orphans", link_meanwhile)
-    assert gc.remove_orphans(yard.database, yard.store, AT_ONCE) == []
+    [orphan] = gc.find_orphans(yard.database, yard.store, AT_ONCE).names
+    with yard.database.write() as session:
+        blobs.link(session, 1, oid_of(b"linked now"), 10, orphan.name)
+    assert gc.remove_orphans(yard.database, yard.store, [orphan]) == []
     assert yard.keys_of(b"linked now") != []
+
+
+@pytest.mark.parametrize(("known", "taken"), [(0, 0), (6, 6)], ids=["most", "the lesser part"])
+def test_what_a_database_does_not_know_is_left_alone_where_it_is_most_of_the_store(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch, known: int, taken: int
+) -> None:
+    """As it is with another registry's store, or with a database that was restored from long ago."""
+    monkeypatch.setattr(gc, "ORPHAN_SECONDS", AT_ONCE)
+    monkeypatch.setattr(gc, "_FEW", 5)
+    yard.ada.publish("ada/tiny:1.0.0", {f"file{n}": f"known {n}".encode() for n in range(known)} | {"a": b"a"})
+    for number in range(6):
+        with yard.store.stage("0" * 32, 0) as writer:
+            writer.write([b"somebody's"])
+        yard.store.commit("0" * 32, blobs.new_key(Oid(oid_of(f"somebody's {number}".encode()))))
+    said = yard.preview(grace_seconds=AT_ONCE)
+    assert (len(said.orphans), said.strangers) == (taken, 6 - taken)
+    assert len(yard.collect(grace_seconds=AT_ONCE).orphans) == taken
+    told_to = {"grace_seconds": AT_ONCE, "upload_ttl_seconds": DAY}
+    assert len(gc.collect(yard.database, yard.store, **told_to, even_most=True).orphans) == 6 - taken
 
 
 def test_an_upload_that_nobody_goes_on_with_expires_with_its_bytes(yard: Yard) -> None:

@@ -111,6 +111,19 @@ def test_what_another_server_proves_is_not_begun_here(yard: Yard) -> None:
     prover.close()
 
 
+def test_to_ask_for_a_proof_that_ended_a_moment_ago_is_no_fault(yard: Yard) -> None:
+    upload = sent(yard, CONTENT)
+    first, second = prover_of(yard), prover_of(yard)
+    proof = first.start(upload)
+    assert proof is not None
+    assert proof.exception() is None
+    for prover in (first, second):
+        assert prover.start(upload) is None
+        assert prover.join(upload) is None
+        prover.close()
+    assert jobs_of(yard) == []
+
+
 def test_an_upload_that_an_earlier_release_left_unproven_gets_its_job(yard: Yard) -> None:
     complete_and_die(yard, CONTENT)
     with yard.database.write() as session:

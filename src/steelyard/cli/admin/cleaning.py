@@ -22,15 +22,21 @@ _FIRST_NAMES = 20  # files of versions that are named for people; JSON has them 
 @click.command()
 @click.option("--dry-run", is_flag=True, help="Say what would go, and why; change nothing.")
 @click.option("--grace-seconds", type=click.IntRange(0), help="Keep what was needed this short ago.")
+@click.option("--even-most", is_flag=True, help="Take what the database does not know even where that is most.")
 @json_flag
 @click.pass_obj
-def gc(settings: Settings, dry_run: bool, grace_seconds: int | None, as_json: bool) -> None:
-    """Remove bytes that nothing needs, also while servers run."""
+def gc(settings: Settings, dry_run: bool, grace_seconds: int | None, even_most: bool, as_json: bool) -> None:
+    """Remove bytes that nothing needs, also while servers run.
+
+    Where the database knows less than half of what the store holds, it may be the wrong one, or one from long ago:
+    then what it does not know is left alone unless --even-most is given.
+    """
     grace = settings.gc_grace_seconds if grace_seconds is None else grace_seconds
     run = preview if dry_run else collect
     with opened(settings) as (database, store):
-        found = run(database, store, grace_seconds=grace, upload_ttl_seconds=settings.upload_ttl_seconds)
-        later = preview(database, store, grace_seconds=0, upload_ttl_seconds=settings.upload_ttl_seconds)
+        ttl = settings.upload_ttl_seconds
+        found = run(database, store, grace_seconds=grace, upload_ttl_seconds=ttl, even_most=even_most)
+        later = preview(database, store, grace_seconds=0, upload_ttl_seconds=ttl, even_most=even_most)
     waiting = later.freed_bytes - (found.freed_bytes if dry_run else 0)
     document = {**_collected(found, dry_run=dry_run), "waiting_bytes": waiting}
     told = _told(found, dry_run=dry_run)
@@ -49,6 +55,7 @@ def _collected(found: Collected, *, dry_run: bool) -> dict[str, Any]:
             for u in found.uploads
         ],
         "leftovers": found.leftovers,
+        "strangers": found.strangers,
     }
 
 
@@ -61,6 +68,11 @@ def _told(found: Collected, *, dry_run: bool) -> str:
     ]
     if found.leftovers:
         lines.append(f"{found.leftovers} files that an earlier clean-up let go of and could not delete")
+    if found.strangers:
+        lines.append(
+            f"{found.strangers} blobs are unknown to this database and left alone: they are most of the store."
+        )
+        lines.append("  Is it the right database, and not one from long ago? Then --even-most takes them.")
     verb = "would be freed" if dry_run else "freed"
     return "\n".join([*lines, f"{found.freed_bytes} bytes {verb}; {len(found.uploads)} unfinished uploads expired"])
 

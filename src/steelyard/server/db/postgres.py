@@ -8,11 +8,12 @@ a pooler between us and the engine may hand each transaction to another one.
 import math
 from collections.abc import Mapping
 from functools import partial
+from time import monotonic
 from typing import Any, TypeVar
 
 import psycopg
 from psycopg.abc import PQGen
-from psycopg.errors import ConnectionTimeout, _WaitTimeout
+from psycopg.errors import ConnectionTimeout
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import DBAPIError
@@ -46,6 +47,7 @@ _FAILURES: Mapping[str, str] = {
     "3D000": "There is no database of the configured name. The operator must make it.",
     "42501": "The database's user lacks rights. Nothing was changed; the operator must grant them.",
     "42P01": "A table is missing from the database. Nothing was changed; the operator finds it in the log.",
+    "08001": "The database cannot be reached. Nothing was changed; try again.",
     "08": "The connection to the database was lost. Nothing was changed; try again.",
 }
 _WORDS: Mapping[str, str] = {  # of who could not connect, whom libpq tells no code
@@ -58,6 +60,7 @@ _WORDS: Mapping[str, str] = {  # of who could not connect, whom libpq tells no c
     "starting up": "57P",
     "shutting down": "57P",
     "recovery mode": "57P",
+    "connection failed": "08001",
 }
 
 
@@ -73,7 +76,8 @@ def open_engine(url: URL, timeout_seconds: float) -> Engine:
         connect_args=_bounds(url, timeout_seconds),
         hide_parameters=True,  # errors are logged, and parameters may be people's data
     )
-    event.listen(engine, "do_connect", partial(_connect, timeout_seconds=timeout_seconds))
+    connect = partial(_connect, timeout_seconds=timeout_seconds, prepare_threshold=_prepare_threshold(url))
+    event.listen(engine, "do_connect", connect)
     event.listen(engine, "begin", partial(_begin, timeout_seconds=timeout_seconds))
     return engine
 
@@ -123,16 +127,30 @@ class _Connection(psycopg.Connection[Any]):
         else:
             super().rollback()
 
-    def wait(self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:
+    def wait(self, gen: PQGen[T], *arguments: Any, **more: Any) -> T:
         """Wait for an answer. Too late is as good as never: the connection is closed then."""
         try:
-            return super().wait(gen, interval, self.answer_within_seconds if timeout is None else timeout)
-        except _WaitTimeout as error:
+            return super().wait(_until(gen, monotonic() + self.answer_within_seconds), *arguments, **more)
+        except ConnectionTimeout:
             self.close()
-            raise ConnectionTimeout("the server did not answer in time") from error
+            raise
         except psycopg.Error as error:
             error.args = (str(error).partition("\n")[0],)  # what follows may be people's data, and errors are logged
             raise
+
+
+def _until(gen: PQGen[T], deadline: float) -> PQGen[T]:
+    """The same exchange with the server, given up at the deadline. The driver comes back ten times a second."""
+    try:
+        wanted = next(gen)
+        while True:
+            ready = yield wanted
+            if monotonic() >= deadline:
+                raise ConnectionTimeout("the server did not answer in time")
+            wanted = gen.send(ready)
+    except StopIteration as end:
+        result: T = end.value
+        return result
 
 
 def _bounds(url: URL, timeout_seconds: float) -> dict[str, Any]:
@@ -150,12 +168,27 @@ def _bounds(url: URL, timeout_seconds: float) -> dict[str, Any]:
     return {name: value for name, value in ours.items() if name not in url.query}
 
 
+def _prepare_threshold(url: URL) -> int | None:
+    """How often a statement is sent before the engine is asked to keep it; never, where a pooler is in between."""
+    said = url.query.get("prepare_threshold", "5")
+    if said == "none":
+        return None
+    if isinstance(said, str) and said.isdecimal():
+        return int(said)
+    raise ValueError("the `prepare_threshold` of STEELYARD_DATABASE is a number or `none`")
+
+
 def _connect(
-    _dialect: Dialect, _record: ConnectionPoolEntry, args: list[Any], chosen: dict[str, Any], *, timeout_seconds: float
+    _dialect: Dialect,
+    _record: ConnectionPoolEntry,
+    args: list[Any],
+    chosen: dict[str, Any],
+    *,
+    timeout_seconds: float,
+    prepare_threshold: int | None,
 ) -> _Connection:
     """Connect, leaving transactions to `_begin`."""
-    threshold = chosen.pop("prepare_threshold", "5")
-    chosen["prepare_threshold"] = None if threshold == "none" else int(threshold)
+    chosen["prepare_threshold"] = prepare_threshold
     connection = _Connection.connect(*args, autocommit=True, **chosen)
     connection.answer_within_seconds = timeout_seconds + _GRACE_SECONDS
     return connection

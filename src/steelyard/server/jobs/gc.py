@@ -24,6 +24,7 @@ from steelyard.server.storage import BlobStore, StoredName
 
 log = logging.getLogger(__name__)
 ORPHAN_SECONDS = 4 * uploads.LINK_WITHIN_SECONDS  # a file is written before its row; nobody makes the row so late
+_FEW = 100
 _NAMES_AT_ONCE = 500
 _DELETES_AT_ONCE = 8  # a remote store is waited for, not worked for
 
@@ -37,6 +38,8 @@ class Collected:
     orphans: tuple[StoredName, ...]
     uploads: tuple[Unfinished, ...]
     leftovers: int = 0
+    strangers: int = 0
+    """Old blobs without a row that were left alone, since most of the store is such: `Orphans`."""
 
     @property
     def freed_bytes(self) -> int:
@@ -44,26 +47,71 @@ class Collected:
         return sum(size for _, size in self.blobs) + sum(name.size_bytes for name in self.orphans)
 
 
-def collect(database: Database, store: BlobStore, *, grace_seconds: int, upload_ttl_seconds: int) -> Collected:
-    """One clean-up. Safe to run beside pushes, deletes and other collectors, and to be killed at any moment."""
+@dataclass(frozen=True, slots=True)
+class Orphans:
+    """What the store holds and no row stands for; and how many blobs it holds in all.
+
+    Servers that die leave few. Where most of the store is unknown to the database, that is another registry's, or as it
+    was long ago: a restored one, say. Then blobs are `strangers`, and no clean-up takes them unless it is told to.
+    """
+
+    names: tuple[StoredName, ...]
+    blobs: int
+
+    @property
+    def strangers(self) -> int:
+        """How many blobs are not to be taken for left-overs."""
+        unknown = sum(name.kind == "blob" for name in self.names)
+        return unknown if unknown > _FEW and unknown > self.blobs / 2 else 0
+
+    def left(self, *, even_most: bool) -> list[StoredName]:
+        """Those that may go."""
+        return [name for name in self.names if name.kind == "stage" or even_most or not self.strangers]
+
+
+def collect(
+    database: Database,
+    store: BlobStore,
+    *,
+    grace_seconds: int,
+    upload_ttl_seconds: int,
+    even_most: bool = False,
+) -> Collected:
+    """One clean-up. Safe to run beside pushes, deletes and other collectors, and to be killed at any moment.
+
+    `even_most` takes strangers, too.
+    """
     until = utc_now() - timedelta(seconds=grace_seconds)
     leftovers = len(delete_garbage(database, store))
     expired = _expire(database, store, utc_now() - timedelta(seconds=upload_ttl_seconds))
     freed = _let_go(database, until)
     delete_garbage(database, store)
-    orphans = remove_orphans(database, store, grace_seconds)
-    collected = Collected(tuple(freed), tuple(orphans), tuple(expired), leftovers)
+    found = find_orphans(database, store, grace_seconds)
+    orphans = remove_orphans(database, store, found.left(even_most=even_most))
+    strangers = 0 if even_most else found.strangers
+    collected = Collected(tuple(freed), tuple(orphans), tuple(expired), leftovers, strangers)
+    if strangers:
+        log.warning("clean-up: %d of %d blobs are unknown to the database and were left alone", strangers, found.blobs)
     log.info("clean-up: %d blobs, %d orphans, %d uploads", len(freed), len(orphans), len(expired))
     return collected
 
 
-def preview(database: Database, store: BlobStore, *, grace_seconds: int, upload_ttl_seconds: int) -> Collected:
+def preview(
+    database: Database,
+    store: BlobStore,
+    *,
+    grace_seconds: int,
+    upload_ttl_seconds: int,
+    even_most: bool = False,
+) -> Collected:
     """What `collect` would do now."""
     with database.read(patient=True) as session:
         freed = blobs.list_collectable(session, utc_now() - timedelta(seconds=grace_seconds))
         expired = uploads.list_expired(session, utc_now() - timedelta(seconds=upload_ttl_seconds))
         leftovers = len(blobs.list_garbage(session))
-    return Collected(tuple(freed), tuple(find_orphans(database, store, grace_seconds)), tuple(expired), leftovers)
+    found = find_orphans(database, store, grace_seconds)
+    orphans, strangers = found.left(even_most=even_most), 0 if even_most else found.strangers
+    return Collected(tuple(freed), tuple(orphans), tuple(expired), leftovers, strangers)
 
 
 def _expire(database: Database, store: BlobStore, untouched_since: datetime) -> list[Unfinished]:
@@ -102,24 +150,25 @@ def delete_garbage(database: Database, store: BlobStore) -> list[str]:
     return keys
 
 
-def find_orphans(database: Database, store: BlobStore, grace_seconds: int) -> list[StoredName]:
-    """What the store holds and no row stands for, left by a server that died between file and row. What is young may
-    be on its way to a row. Asks for the rows of some names after these were listed, and so misses none."""
+def find_orphans(database: Database, store: BlobStore, grace_seconds: int) -> Orphans:
+    """Left by servers that died between bytes and row. What is young may be on its way to a row. Asks for the rows of
+    some names after these were listed, and so misses none."""
     until = time.time() - max(grace_seconds, ORPHAN_SECONDS)
-    old = (name for name in store.scan() if name.modified_at <= until)
-    found: list[StoredName] = []
-    while some := list(islice(old, _NAMES_AT_ONCE)):
+    names, found, count = store.scan(), list[StoredName](), 0
+    while some := list(islice(names, _NAMES_AT_ONCE)):
+        count += len(_names(some, "blob"))
+        old = [name for name in some if name.modified_at <= until]
         with database.read() as session:
-            unknown = blobs.find_unknown(session, _names(some, "blob"))
-            unknown |= uploads.find_unknown(session, _names(some, "stage"))
-        found += [name for name in some if name.name in unknown]
-    return found
+            unknown = blobs.find_unknown(session, _names(old, "blob"))
+            unknown |= uploads.find_unknown(session, _names(old, "stage"))
+        found += [name for name in old if name.name in unknown]
+    return Orphans(tuple(found), count)
 
 
-def remove_orphans(database: Database, store: BlobStore, grace_seconds: int) -> list[StoredName]:
-    """Decide in a transaction, beside which nobody makes a row, that they are garbage; then delete them."""
+def remove_orphans(database: Database, store: BlobStore, orphans: Collection[StoredName]) -> list[StoredName]:
+    """Decide in a transaction, beside which nobody makes a row, that they are garbage still; then delete them."""
     removed: list[StoredName] = []
-    for some in in_batches(find_orphans(database, store, grace_seconds)):
+    for some in in_batches(orphans):
         with _short(database) as session:
             keys = blobs.disown(session, _names(some, "blob"))
             ids = uploads.find_unknown(session, _names(some, "stage"))

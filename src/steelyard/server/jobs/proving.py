@@ -5,7 +5,7 @@ import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 
-from steelyard.server.core import jobs, proofs, straight, uploads
+from steelyard.server.core import jobs, proofs, straight
 from steelyard.server.core.jobs import Lease, LeaseLost
 from steelyard.server.db.engine import Database
 from steelyard.server.db.tables import Upload
@@ -27,13 +27,15 @@ class Prover:
         self._running: dict[Lease, Future[None]] = {}
 
     def start(self, upload: Upload) -> "Future[None] | None":
-        """All parts are here: note it, and begin the proof or join it. None where another server is at it.
+        """All parts are here: note it, and begin the proof or join it. None where another server is at it, or was.
 
         The future raises what the proof raises, and it is logged here. Raises what `proofs.start_proving` does.
         """
         if upload.state == "open" and upload.handle is not None:
             self._check_arrived(upload)
         with self._database.write() as session:
+            if session.get(Upload, upload.id) is None:
+                return None  # it has ended since the caller looked
             proofs.start_proving(session, upload.id)
             forgotten = self._find(upload.id) is None
             lease = jobs.take(session, self._leases.holder, jobs.PROVE, upload.id, forgotten=forgotten)
@@ -49,13 +51,14 @@ class Prover:
         return self.start(upload)
 
     def _check_arrived(self, upload: Upload) -> None:
-        """Ask the store for the parts. By the time it answers another request may have completed the upload."""
+        """Ask the store for the parts. By the time it answers another request may have completed, or ended, it."""
         try:
             straight.check_arrived(self._store, upload)
         except Conflict:
             with self._database.read() as session:
-                if uploads.get_upload(session, upload.id).state == "open":
-                    raise
+                row = session.get(Upload, upload.id)
+            if row is not None and row.state == "open":
+                raise
 
     def run_due(self) -> int:
         """Go on with proofs that nobody is at: their server died, or the store failed. Answers how many.

@@ -14,7 +14,7 @@ from steelyard.server.core.blobs import HeldBlob
 from steelyard.server.core.soundness import Unrecorded
 from steelyard.server.db.engine import Database
 from steelyard.server.jobs.check import Checked, Finding, examine
-from steelyard.server.jobs.gc import delete_garbage, remove_orphans
+from steelyard.server.jobs.gc import delete_garbage, find_orphans, remove_orphans
 from steelyard.server.storage import BlobStore
 
 
@@ -104,5 +104,6 @@ def _record(database: Database, copies: _Copies, found: Finding) -> Step | None:
 def _clean_up(database: Database, store: BlobStore, grace_seconds: int) -> Iterator[Step]:
     for key in delete_garbage(database, store):
         yield Step("deleted", key, "a clean-up had let go of it and was stopped")
-    for name in remove_orphans(database, store, grace_seconds):
+    orphans = find_orphans(database, store, grace_seconds).left(even_most=False)
+    for name in remove_orphans(database, store, orphans):
         yield Step("deleted", name.name, "no row stands for it, and its grace is over")

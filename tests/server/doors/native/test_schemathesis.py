@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.house import RunningServer, start_server
+from tests.house.seaweed import seaweed
 from tests.server.doors.native.fuzzing.stock import Stock
 
 _ROOT = Path(__file__).parents[4]
@@ -58,7 +59,8 @@ def test_no_check_is_switched_off_and_no_operation_left_out() -> None:
 
 def _fuzz(folder: Path, *, examples: int, seed: int) -> dict[str, Any]:
     """Run it against a server of its own; answers its report."""
-    server = start_server(folder / "data", port=None, **_SETTINGS)
+    store = {**seaweed().settings(), "store_direct": "true"}  # so that there is something to sign links for
+    server = start_server(folder / "data", port=None, **_SETTINGS, **store)
     try:
         with closing(Stock(server.url, server.token)) as stock:
             stock.seed()

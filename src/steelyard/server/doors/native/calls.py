@@ -71,7 +71,8 @@ class Call:
         return (self.registry.settings.public_url or self.base_url) + path
 
 
-def _call_of(request: Request) -> Call:
+async def _call_of(request: Request) -> Call:
+    """A coroutine, since the framework runs plain functions in a thread: one more to wait for."""
     call = request.state.call
     assert isinstance(call, Call)
     return call

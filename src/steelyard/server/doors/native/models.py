@@ -33,7 +33,7 @@ reads = APIRouter(prefix="/org/{org}", tags=["models"], route_class=PublicRoute,
 writes = APIRouter(prefix="/org/{org}", tags=["models"], route_class=NativeRoute, responses=errors())
 
 
-def _filter(
+async def _filter(
     name: SearchText = None,
     search: SearchText = None,
     tags: Values = None,

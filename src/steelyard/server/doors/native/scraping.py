@@ -13,7 +13,7 @@ from steelyard.server.core.access import Actor, allow_administering
 from steelyard.server.core.limits import LimitedAction
 from steelyard.server.doors.credentials import read_secret
 from steelyard.server.doors.middleware import notes_of
-from steelyard.server.doors.native.calls import Call, CallHere, NativeRoute
+from steelyard.server.doors.native.calls import Call, NativeRoute
 from steelyard.server.doors.native.documentation import errors
 from steelyard.server.doors.turns import at_the_database
 from steelyard.server.errors import Unauthenticated
@@ -26,7 +26,7 @@ _PROMETHEUS = Actor(principal="prometheus", name="prometheus", sees_public=False
 
 
 class ScrapingRoute(NativeRoute):
-    """A route for whoever sends the token of the settings; where there is none, for instance admins and this machine."""
+    """A route for who sends the token of the settings; where there is none, for instance admins and this machine."""
 
     async def open_call(self, request: Request) -> Call:
         """Whoever may scrape. Raises `Unauthenticated` or `Forbidden`."""
@@ -48,9 +48,9 @@ router = APIRouter(tags=["instance"], route_class=ScrapingRoute, responses=error
 
 
 @router.get("/metrics", response_class=Response, responses={200: _PAGE}, openapi_extra=_FROM_HERE)
-async def get_metrics(request: Request, call: CallHere) -> Response:
+async def get_metrics(request: Request) -> Response:
     """Get the metrics of this server for Prometheus: as its text format, or as OpenMetrics to whoever accepts that."""
-    metrics, accept = call.registry.monitor.metrics, ",".join(request.headers.getlist("accept"))
+    metrics, accept = request.app.state.registry.monitor.metrics, ",".join(request.headers.getlist("accept"))
     page, media_type = await asyncio.get_running_loop().run_in_executor(metrics.threads, metrics.render, accept)
     return Response(page, headers={"Content-Type": media_type})
 

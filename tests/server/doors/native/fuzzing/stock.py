@@ -120,8 +120,12 @@ class Stock:
         return Ground({**_upload_of(href), "number": 1}, _ticket_of(href), data)
 
     def _for_sign_upload_part(self) -> Ground:
-        _, action = self._upload("multipart")
-        href = action["header"]["1"]
+        """A part of a file that is large enough to go straight to the store."""
+        data = self.unique("bytes").encode().ljust(_STRAIGHT_BYTES, b".")
+        objects = [{"oid": oid_of(data), "size": len(data)}]
+        body = {"operation": "upload", "transfers": ["multipart"], "part_checksums": "crc32", "objects": objects}
+        offered = self.admin.post(f"{MODEL}/blobs/batch", body).json()["objects"][0]
+        href = offered["actions"]["upload"]["header"]["1"]
         return Ground({**_upload_of(href), "number": 1}, _ticket_of(href))
 
     def _for_complete_upload(self) -> Ground:
@@ -190,6 +194,7 @@ _STAYS = {
     "username": USER,
     "account": ACCOUNT,
 }
+_STRAIGHT_BYTES = 2**20 + 1
 _PART_BYTES = 64 * 1024
 """The part size that the server under test is started with: the smallest there is."""
 
