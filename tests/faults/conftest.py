@@ -13,11 +13,14 @@ from tests.faults.site import Site, open_site
 MakeSite = Callable[..., Site]
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """These tests bring their engines themselves, and need not run in other cells of the grid."""
+    """These tests bring their engines themselves, and need not run in other cells of the grid. Those of a file share a
+    site, and so a worker."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.only("sqlite", "disk"))
+            item.add_marker(pytest.mark.xdist_group(f"faults of {item.path.stem}"))
 
 
 @pytest.fixture(scope="module")

@@ -224,6 +224,7 @@ class Wire:
             far = await self._connect()
         except OSError:  # nobody there now
             near[1].transport.abort()
+            await near[1].wait_closed()
             return
         link = _Link(near, far)
         self._links.add(link)

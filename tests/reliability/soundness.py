@@ -36,7 +36,7 @@ def check_data(data: Path) -> Checked:
 def assert_sound(
     server: RunningServer, token: str, org: str, *, checked_by: Callable[[], Checked] | None = None
 ) -> Sound:
-    """Read all that the organisation shows, and all that rows promise; `checked_by` does where the data are elsewhere."""
+    """Read all that the organisation shows, and all that rows promise; `checked_by` where the data are elsewhere."""
     oids = 0
     with open_client(server.url, token) as client:
         references = list_references(client, org)

@@ -38,6 +38,7 @@ links = APIRouter(prefix="/org/{org}", tags=["bytes"], route_class=TicketRoute, 
 PartPath = Annotated[int, Path(ge=1, le=uploads.MAX_PARTS, description="Part number, from 1")]
 _LOOK_SECONDS = 0.5  # between looks for the end of another server's proof
 _STORE_LINK_SECONDS = 900  # it is used at once, and outlives the token it was made for
+_LONGEST_STORE_LINK_SECONDS = 7 * 86400  # more S3 does not sign for
 _NO_CREDENTIAL = {"x-credential": False}
 _BODY = {"requestBody": {"required": True, "content": {"application/octet-stream": {"schema": {"type": "string"}}}}}
 _ACCEPTED: dict[int | str, dict[str, Any]] = {
@@ -95,7 +96,7 @@ def _part_link(call: Call, upload: Upload, path: str, number: int) -> str:
     if direct is None or upload.handle is None or upload.checksums:
         return call.url(f"{path}/parts/{number}?ticket={_sign(call, upload, 'part', part=number)}")
     _, size_bytes = uploads.part_span(upload, number)
-    ttl = call.registry.settings.ticket_ttl_seconds
+    ttl = min(call.registry.settings.ticket_ttl_seconds, _LONGEST_STORE_LINK_SECONDS)
     return direct.link_part(upload.id, upload.handle, number, size_bytes=size_bytes, ttl_seconds=ttl).url
 
 
