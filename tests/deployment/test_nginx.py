@@ -4,6 +4,7 @@ import http.client
 import json
 import re
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from hashlib import sha256
@@ -51,10 +52,15 @@ def ask(
         return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
 
 
-def lines(server: RunningServer, path: str) -> list[dict[str, object]]:
-    """The registry's own log lines about a path."""
-    logged = (json.loads(line) for line in server.log.splitlines() if line.startswith("{"))
-    return [line for line in logged if str(line.get("path", "")).startswith(path)]
+def lines(server: RunningServer, path: str, wait_seconds: float = 10) -> list[dict[str, object]]:
+    """The registry's own log lines about a path; they are written when the answer has gone."""
+    deadline = time.monotonic() + wait_seconds
+    while True:
+        logged = [json.loads(line) for line in server.log.splitlines() if line.startswith("{")]
+        found = [line for line in logged if str(line.get("path", "")).startswith(path)]
+        if found or time.monotonic() > deadline:
+            return found
+        time.sleep(0.01)
 
 
 # --- the configuration
@@ -123,7 +129,7 @@ def test_monitoring_is_not_open_to_callers(nginx: Nginx, server: RunningServer) 
     for path in ("/metrics", "//metrics", "/%6detrics", "/x/../metrics", "/api/v1/metrics", "/metrics?x"):
         status, _, answer = ask(nginx, path, Authorization=f"Bearer {server.token}")
         assert status == 404 and b"steelyard_" not in answer, path
-    assert not lines(server, "/metrics") and not lines(server, "/api/v1/metrics")
+    assert not lines(server, "/metrics", 0.2) and not lines(server, "/api/v1/metrics", 0.2)
 
 
 def test_the_log_of_the_proxy_has_no_query_and_says_which_request_it_was(nginx: Nginx) -> None:

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from random import Random
 
 import httpx2
@@ -63,13 +64,13 @@ def push_to_the_dying(site: Site, release: Release, kind: Kind, random: Random) 
     return pusher
 
 
-def survive(site: Site, kills: int, seed: int) -> Counter[str]:
-    """So many kills, at each step in turn; answers what was not answered."""
+def survive(site: Site, steps: Sequence[Kind], seed: int) -> Counter[str]:
+    """A kill at each of these steps; answers what was not answered."""
     hits = Counter[str]()
-    for number in range(kills):
+    for number, step in enumerate(steps):
         random = Random(f"{seed}/{number}")
         release = make_release(random, f"ada/model{number % 3}", f"{seed}.{number}.0", large_bytes=5 * PART_BYTES)
-        first = push_to_the_dying(site, release, STEPS[number % len(STEPS)], random)
+        first = push_to_the_dying(site, release, step, random)
         hits[first.in_flight.kind if first.in_flight else "none"] += 1
         with site.client(site.token) as client:
             visible = is_visible(client, release)
@@ -77,7 +78,7 @@ def survive(site: Site, kills: int, seed: int) -> Counter[str]:
             assert again.push(release) == (200 if visible else 201)
             assert is_visible(client, release)
         assert again.sent_bytes <= sum(map(len, release.files.values())) - acknowledged_bytes(first, release)
-    site.toll.faults["kills of a server"] += kills
+    site.toll.faults["kills of a server"] += len(steps)
     return hits
 
 
@@ -89,15 +90,15 @@ def acknowledged_bytes(pusher: Pusher, release: Release) -> int:
 
 
 def test_a_push_goes_on_at_another_server(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
-    hits = survive(site, kills=len(STEPS), seed=1)
-    assert hits.total() - hits["none"] >= 2
+    hits = survive(site, ["part", "completion"], seed=1)
+    assert hits.total() > hits["none"]
     with capsys.disabled():
         print(f"\nkills of one of two servers: {describe(hits)}")
 
 
 @pytest.mark.thorough
 def test_a_push_goes_on_at_another_server_again_and_again(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
-    hits = survive(site, kills=40, seed=2)
+    hits = survive(site, STEPS * 10, seed=2)
     assert all(hits[kind] for kind in STEPS)
     with capsys.disabled():
         print(f"\nkills of one of two servers: {describe(hits)}")

@@ -2,7 +2,6 @@
 other. Nobody's request fails in a way that our client does not mend by itself."""
 
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +26,6 @@ def restart_in_turn(replicas: Replicas, times: int) -> None:
             server.stop()
             assert server.process.returncode == 0
             replicas.restart(server)
-            time.sleep(1.5)  # nginx asks it again a second after it was last refused: docs/operations.md, Many machines
 
 
 def plain_requests(replicas: Replicas, caller: Somebody, done: threading.Event) -> Counter[int]:

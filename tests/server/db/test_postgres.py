@@ -288,10 +288,12 @@ def test_a_commit_that_nobody_answered_may_or_may_not_have_been_kept_and_says_so
 # --- what is wrong, in plain words
 
 
-def test_an_engine_that_is_not_there_is_named_so(database: Database) -> None:
+def test_an_engine_that_is_not_there_is_named_so(caplog: pytest.LogCaptureFixture) -> None:
     nobody = Database("postgresql://steelyard:hush@127.0.0.1:1/registry", timeout_seconds=TIMEOUT)
     with failing(DatabaseFailed, "cannot be reached"):
         count(nobody)
+    assert "Connection refused" in caplog.text, "the operator finds it in the log"
+    assert "hush" not in caplog.text
 
 
 def test_a_database_that_is_not_there_is_named_so(url: str) -> None:

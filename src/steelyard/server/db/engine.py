@@ -3,6 +3,7 @@
 What only one database understands is in `sqlite.py` and `postgres.py`; everybody else sees `Database`.
 """
 
+import logging
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from steelyard.server.db.openings import OPENING, Opening
 from steelyard.server.errors import DatabaseTimeout, RegistryError
 from steelyard.server.watching import UNWATCHED, Watch
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 _BATCH = 500
 _BUSY = "The database is busy: no connection became free in time. Try again."
@@ -139,6 +141,7 @@ class Database:
             named = self._kind.name_failure(error)
             if named is None:
                 raise
+            log.warning("%s The database said: %s", named.detail, str(error.orig).partition("\n")[0])
             raise named from error
 
     @contextmanager
@@ -150,6 +153,7 @@ class Database:
             named = self._kind.name_failure(error)
             if named is None or not error.connection_invalidated:
                 raise
+            log.warning("%s The database said: %s", _UNKNOWN, str(error.orig).partition("\n")[0])
             raise type(named)(_UNKNOWN) from error
 
 
