@@ -27,6 +27,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Name the marker of `tests/house/grid.py`."""
     config.addinivalue_line("markers", "only(*parts): bound to a database or a store; deselected on others")
     config.stash[DESELECTED] = 0
+    config.pluginmanager.register(CountingWorkers(config))
 
 
 def pytest_report_header() -> str:

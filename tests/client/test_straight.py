@@ -213,6 +213,7 @@ def test_a_store_that_lost_the_bytes_is_quoted(
         client.pull("acme/tiny", tmp_path / "pulled")
 
 
+@pytest.mark.thorough
 def test_a_store_that_nobody_can_reach_is_named(fake: FakeRegistry, client: Client, tmp_path: Path) -> None:
     with FakeRegistry() as gone:
         pass

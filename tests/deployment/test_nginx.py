@@ -16,6 +16,7 @@ from tests.deployment.files import DEPLOY
 from tests.house import RunningServer, start_server
 from tests.house.nginx import Nginx, _program
 from tests.house.servers import free_port
+from tests.reliability.sockets import wait_for
 
 pytestmark = [
     pytest.mark.only("sqlite", "disk"),  # what stands behind the server makes no difference here
@@ -134,6 +135,7 @@ def test_monitoring_is_not_open_to_callers(nginx: Nginx, server: RunningServer) 
 
 def test_the_log_of_the_proxy_has_no_query_and_says_which_request_it_was(nginx: Nginx) -> None:
     _, headers, _ = ask(nginx, "/config?ticket=secret")
+    wait_for(lambda: any(headers["x-request-id"] in line for line in nginx.lines), "a line in the proxy's log")
     [line] = [line for line in nginx.lines if headers["x-request-id"] in line]
     assert '"GET /config"' in line
     assert "secret" not in "".join(nginx.lines) + nginx.log
@@ -144,9 +146,8 @@ def test_the_other_server_answers_when_one_is_gone(server: RunningServer) -> Non
     both = Nginx([gone, server.port]).start()
     try:
         assert [ask(both, "/health")[0] for _ in range(6)] == [200] * 6
-        assert any(
-            re.search(rf"upstream=127\.0\.0\.1:{gone}, 127\.0\.0\.1:{server.port}/", line) for line in both.lines
-        )
+        tried = re.compile(rf"upstream=127\.0\.0\.1:{gone}, 127\.0\.0\.1:{server.port}/")
+        wait_for(lambda: any(tried.search(line) for line in both.lines), "a line about both servers")
     finally:
         both.discard()
 

@@ -209,6 +209,7 @@ def reading_all_the_while(server: RunningServer, token: str) -> Iterator[Callabl
     assert failures == []
 
 
+@pytest.mark.thorough
 def test_a_registry_moves_to_postgresql_and_s3_while_it_serves(source: Source, target: Target, tmp_path: Path) -> None:
     with copied_data(source, tmp_path) as data:
         with closing_server(data, part_size_bytes=str(PART_BYTES)) as old, open_client(old.url) as client:

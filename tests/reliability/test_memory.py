@@ -120,6 +120,7 @@ def push_at_once(server: RunningServer, tmp_path: Path, size_bytes: int) -> int:
     return growth.bytes
 
 
+@pytest.mark.thorough
 def test_sixteen_pushes_at_once_share_little_memory(
     roomy: RunningServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

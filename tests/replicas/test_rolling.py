@@ -68,6 +68,7 @@ def assert_mendable(answers: Counter[int]) -> None:
     assert sum(count for status, count in answers.items() if status not in (200, 201)) <= 0.02 * sum(answers.values())
 
 
+@pytest.mark.thorough
 def test_a_rolling_restart_fails_nothing_that_our_client_does_not_mend(
     make_replicas: Callable[..., Replicas], tmp_path: Path
 ) -> None:

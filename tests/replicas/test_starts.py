@@ -91,6 +91,7 @@ def test_first_starts_at_the_same_moment_make_one_admin_and_one_key_ten_times(tm
             assert_one_registry(url, servers)
 
 
+@pytest.mark.thorough
 def test_servers_of_this_release_find_the_previous_one_s_tables_and_one_migrates(tmp_path: Path) -> None:
     url = postgres_url(migrated=False)
     with closing(Database(url)) as database:
