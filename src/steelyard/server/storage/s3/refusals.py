@@ -47,7 +47,7 @@ _PASSING = {
 }
 _TIMEOUTS = {"RequestTimeout", "GatewayTimeout", "504", "408"}
 
-_RIGHTS = "access denied; the registry's credentials need the rights that docs/operations.md lists"
+_RIGHTS = "access denied; the registry's credentials need the rights that docs/engines.md lists"
 _REGION = "the bucket is in another region, or its endpoint at another address; set AWS_DEFAULT_REGION, or the endpoint"
 _FULL = "the store is full; whoever runs it has to make room"
 _INSIDE = "it failed inside; try again"
