@@ -28,6 +28,7 @@ def is_up(page: Scraped, part: Part) -> bool:
     return page.value("steelyard_part_up", part=part) == 1
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["silent", "refuse", "cut"])
 @pytest.mark.parametrize("part", ["database", "store", "limits"])
 def test_a_scrape_says_which_part_is_down(site: Site, scene: Scene, part: Part, kind: str) -> None:

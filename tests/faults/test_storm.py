@@ -60,6 +60,7 @@ def tell(load: Load, rounds: int, capsys: pytest.CaptureFixture[str]) -> None:
         )
 
 
+@pytest.mark.thorough
 def test_whatever_breaks_whenever_nothing_is_lost(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     tell(rage(site, seed=1, rounds=3), 3, capsys)
 

@@ -75,6 +75,7 @@ def survive(replicas: Replicas, folder: Path, hits: int) -> str:
     )
 
 
+@pytest.mark.thorough
 def test_clients_go_on_with_the_other_server(make_replicas: Callable[..., Replicas], tmp_path: Path) -> None:
     print(f"\n{survive(make_replicas(**SHORT_LEASES), tmp_path / 'load', hits=2)}")
 
