@@ -262,6 +262,7 @@ def closing_server(data: Path, **settings: str) -> Iterator[RunningServer]:
         server.stop()
 
 
+@pytest.mark.thorough
 def test_a_copy_that_is_killed_at_any_moment_goes_on(source: Source, target: Target, tmp_path: Path) -> None:
     for blobs in (0, 1, 20, 45):
         kill_when(source, target, lambda blobs=blobs: len(target.keys()) > blobs)  # type: ignore[misc]

@@ -217,6 +217,7 @@ def readers_of(replicas: Replicas, ada: Somebody, count: int) -> list[Person]:
     return [replicas.person(url, ada.name, ada.token) for url in urls]
 
 
+@pytest.mark.thorough
 def test_nobody_reads_an_older_latest_than_was_published_before_he_asked(replicas: Replicas) -> None:
     ada = replicas.user("busy")
     assert ada.one.publish("busy/tiny:0.0.0", {"model.bin": b"weights"}).status_code == 201
