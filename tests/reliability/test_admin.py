@@ -146,9 +146,8 @@ def test_a_repair_says_what_it_did_and_what_is_left_to_a_person(stopped: Path, t
     with new_person(server, "bob") as bob:
         assert bob.publish("bob/other:1.0.0", {"kept.bin": b"kept"}).status_code == 201
     server.stop()
-    assert admin(tmp_path / "data", "check", "--repair") == {
-        "blobs": 1, "bytes": 4, "findings": [], "sound": True, "repaired": [], "left": [],
-    }  # fmt: skip
+    healed = {"findings": [], "sound": True, "repaired": [], "left": []}
+    assert admin(tmp_path / "data", "check", "--repair") == {**done, **healed}
 
 
 def test_the_doctor_ends_with_1_when_something_is_wrong(stopped: Path) -> None:
