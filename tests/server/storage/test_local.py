@@ -250,13 +250,14 @@ def test_a_new_store_syncs_the_names_of_its_directories(root: Path, disk_calls: 
 # Disks that fail
 
 
-def test_a_full_disk_says_so(store: LocalStore, root: Path) -> None:
+def test_a_full_disk_says_so(store: LocalStore, root: Path, caplog: pytest.LogCaptureFixture) -> None:
     (root / "staged" / UPLOAD).symlink_to("/dev/full")
     writer = store.stage(UPLOAD, 0)
     with pytest.raises(StorageFailed) as failed:
         writer.write([CONTENT])
     assert_failed(failed.value, root, "writing an upload", "the disk is full", "free space")
     assert (failed.value.status, failed.value.type) == (502, "storage_error")
+    assert caplog.messages == [f"{failed.value.detail} The system said: ENOSPC"]
 
 
 def test_an_upload_goes_on_when_a_full_disk_has_room_again(tiny_disk: Path) -> None:

@@ -209,11 +209,16 @@ def test_a_body_that_breaks_off_is_asked_for_again(answering: Callable[..., str]
         ("418 Teapot", "", "refused with 418"),
     ],
 )
-def test_a_refusal_is_put_into_words(answering: Callable[..., str], status: str, code: str, words: str) -> None:
+def test_a_refusal_is_put_into_words(
+    answering: Callable[..., str], caplog: pytest.LogCaptureFixture, status: str, code: str, words: str
+) -> None:
     with pytest.raises(StorageFailed) as failure:
         store_at(answering(refusal(status, code) if code else http(status))).free_bytes()
     assert words in failure.value.detail
     assert "/bucket" not in failure.value.detail
+    [logged] = caplog.messages
+    assert logged.startswith(f"{failure.value.detail} The library said: {status.partition(' ')[0]} ")
+    assert "/bucket" not in logged
 
 
 @pytest.mark.parametrize("code", ["SlowDown", "InternalError", "ServiceUnavailable"])

@@ -27,7 +27,9 @@ _WAITING = (
 
 
 @click.command("copy")
-@click.option("--to", nargs=2, metavar="DATABASE STORE", help="URL of the database; s3://bucket/prefix or a folder.")
+@click.option(
+    "--to", nargs=2, metavar="DATABASE STORE", help="URL of the database; s3://bucket/prefix or a new data folder."
+)
 @click.option(
     "--to-settings",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),

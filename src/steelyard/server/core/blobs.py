@@ -4,16 +4,18 @@ Knowing a digest is not owning its bytes: an organisation holds what was uploade
 """
 
 import secrets
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, delete, exists, func, insert, select, update
 from sqlalchemy.orm import Session
 
-from steelyard.server.db.engine import in_batches
+from steelyard.server.db.engine import Database, in_batches
 from steelyard.server.db.tables import Blob, Garbage, Model, OrgBlob, TreeBlob, Upload, Version, utc_now
 from steelyard.server.names import Oid
+
+_ROWS_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,3 +179,15 @@ def list_blobs(session: Session, *, after_id: int = 0, most: int | None = None) 
     """The bytes that the registry knows of, in the order in which it came to know them."""
     query = select(Blob.id, Blob.oid, Blob.size_bytes, Blob.key).where(Blob.id > after_id).order_by(Blob.id)
     return [HeldBlob(*row) for row in session.execute(query.limit(most))]
+
+
+def list_by_pages(database: Database) -> Iterator[list[HeldBlob]]:
+    """The same, in short looks: for who takes his time with each of them."""
+    after_id = 0
+    while True:
+        with database.read() as session:
+            rows = list_blobs(session, after_id=after_id, most=_ROWS_AT_ONCE)
+        if not rows:
+            return
+        yield rows
+        after_id = rows[-1].id

@@ -16,7 +16,7 @@ from steelyard.server.errors import StorageFailed
 from steelyard.server.storage import BlobStore, StoredBlob
 
 _PIECE_BYTES = 4 * 2**20
-_ROWS_AT_ONCE = 500
+_FILES_AT_ONCE = 500
 _TREES_AT_ONCE = 100  # each may name thousands of files
 _READ_AT_ONCE = 4
 
@@ -56,7 +56,7 @@ def check(database: Database, store: BlobStore) -> Checked:
     files = _unreferenced(database, store)  # before the rows: a file that gets its row later has it then
     count, size_bytes, wrong = 0, 0, list[Finding]()
     with ThreadPoolExecutor(_READ_AT_ONCE, thread_name_prefix="checking") as threads:
-        for rows in _rows(database):
+        for rows in blobs.list_by_pages(database):
             count, size_bytes = count + len(rows), size_bytes + sum(row.size_bytes for row in rows)
             wrong += [found for found in threads.map(partial(examine, store), rows) if found]
     with database.read(patient=True) as session:
@@ -69,18 +69,6 @@ def check(database: Database, store: BlobStore) -> Checked:
         unknown = blobs.find_unknown(session, [found.name for found in files])
     unreferenced = [found for found in files if found.name in unknown and _is_there(store, found.name)]
     return Checked(count, size_bytes, (*lost, *_unrecorded(database), *unreferenced))
-
-
-def _rows(database: Database) -> Iterator[list[HeldBlob]]:
-    """All that the registry knows of, in short looks: what is hashed in between takes its time."""
-    after_id = 0
-    while True:
-        with database.read() as session:
-            rows = blobs.list_blobs(session, after_id=after_id, most=_ROWS_AT_ONCE)
-        if not rows:
-            return
-        yield rows
-        after_id = rows[-1].id
 
 
 def examine(store: BlobStore, row: HeldBlob) -> Finding | None:
@@ -108,7 +96,7 @@ def _sha256(blob: StoredBlob) -> str:
 def _unreferenced(database: Database, store: BlobStore) -> list[Finding]:
     files = (name for name in store.scan() if name.kind == "blob")
     found: list[Finding] = []
-    while some := list(islice(files, _ROWS_AT_ONCE)):
+    while some := list(islice(files, _FILES_AT_ONCE)):
         with database.read() as session:
             unknown = blobs.find_unknown(session, [file.name for file in some])
         found += [Finding("unreferenced", file.name, file.size_bytes) for file in some if file.name in unknown]

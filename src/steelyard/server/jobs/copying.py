@@ -25,7 +25,6 @@ from steelyard.server.errors import Conflict, StorageFailed
 from steelyard.server.storage import BlobStore
 
 _PIECE_BYTES = 4 * 2**20
-_ROWS_AT_ONCE = 500
 _BLOBS_AT_ONCE = 4
 _PASSES = 3  # while the source serves; what comes after these the last one takes
 
@@ -73,7 +72,7 @@ def copy_ahead(source: Place, target: Place, tell: Tell) -> Pass:
     _discard_halves(target.store)
     done = Pass()
     for _ in range(_PASSES):
-        found = _copy_bytes(_pages(source.database), source.store, target.store, tell)
+        found = _copy_bytes(blobs.list_by_pages(source.database), source.store, target.store, tell)
         done = _after(done, found)
         if not found.copied:
             break
@@ -112,18 +111,6 @@ def _discard_halves(store: BlobStore) -> None:
 def _is_there(store: BlobStore, key: str) -> bool:
     with store.open(key) or nullcontext() as blob:
         return blob is not None
-
-
-def _pages(database: Database) -> Iterable[list[HeldBlob]]:
-    """The blobs known now, in short looks: what is copied in between takes its time."""
-    after_id = 0
-    while True:
-        with database.read() as session:
-            rows = blobs.list_blobs(session, after_id=after_id, most=_ROWS_AT_ONCE)
-        if not rows:
-            return
-        yield rows
-        after_id = rows[-1].id
 
 
 def _copy_bytes(pages: Iterable[list[HeldBlob]], source: BlobStore, target: BlobStore, tell: Tell) -> Pass:

@@ -16,6 +16,7 @@ import errno
 import fcntl
 import hashlib
 import io
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -32,6 +33,8 @@ from steelyard.server.storage import (
     check_key,
     check_upload_id,
 )
+
+log = logging.getLogger(__name__)
 
 HASH_READ_BYTES = 1024 * 1024
 _MAX_PIECES_PER_CALL = 1024  # IOV_MAX on Linux and the BSDs
@@ -312,7 +315,9 @@ def _disk(doing: str) -> Iterator[None]:
         raise StorageTimeout(f"The store did not answer in time while {doing}. Try again.") from fault
     except OSError as fault:
         number = fault.errno or 0
-        raise StorageFailed(f"The store failed while {doing}: {_WORDS.get(number) or os.strerror(number)}.") from fault
+        failed = f"The store failed while {doing}: {_WORDS.get(number) or os.strerror(number)}."
+        log.warning("%s The system said: %s", failed, errno.errorcode.get(number, type(fault).__name__))
+        raise StorageFailed(failed) from fault
 
 
 def _sync_file(fd: int) -> None:

@@ -6,6 +6,7 @@ signature, a link) gets into what is raised; that stays behind, in `__cause__`.
 
 import contextlib
 import functools
+import logging
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,13 +21,14 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.loaders import Loader, create_loader
 
 from steelyard.server.errors import StorageFailed, StorageTimeout
-from steelyard.server.storage.s3.refusals import FAULTS, NO_STORE, Gone, is_passing, refusal_of
+from steelyard.server.storage.s3.refusals import FAULTS, NO_STORE, Gone, Unmet, is_passing, refusal_of, told
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import CopySourceTypeDef
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 MOST_LINK_SECONDS = 7 * 86400  # of a signature of version 4
 _PAUSES_SECONDS = (0.1, 0.4, 1.6)  # before what failed in passing is tried again
@@ -275,7 +277,10 @@ class Bucket:
             except FAULTS as fault:
                 pause = next(pauses, None)
                 if pause is None or not is_passing(fault) or time.monotonic() + pause > give_up_at:
-                    raise refusal_of(fault, doing) from fault
+                    refusal = refusal_of(fault, doing)
+                    if not isinstance(refusal, Gone | Unmet):  # which callers may expect
+                        log.warning("%s The library said: %s", refusal.detail, told(fault))
+                    raise refusal from fault
             time.sleep(pause * random.uniform(0.5, 1))  # noqa: S311
 
     def _pages(

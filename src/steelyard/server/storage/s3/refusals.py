@@ -110,6 +110,14 @@ def refusal_of(fault: Exception, doing: str) -> RegistryError:
     return kind(f"The store failed while {doing}: {_words(fault)}.")
 
 
+def told(fault: Exception) -> str:
+    """What may stand of it in a log: its kind, and what the store calls it. Its words may hold links and names."""
+    if not isinstance(fault, ClientError):
+        return type(fault).__name__
+    answer = fault.response.get("ResponseMetadata", {})
+    return f"{answer.get('HTTPStatusCode', '')} {_code(fault)}, request {answer.get('RequestId') or 'unnamed'}"
+
+
 def _is_timeout(fault: Exception) -> bool:
     if isinstance(fault, ClientError):
         return _code(fault) in _TIMEOUTS
