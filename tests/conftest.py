@@ -1,5 +1,6 @@
 """Fixtures for every test: a registry in this process, with settings of the test's choice, and servers in their own."""
 
+import gc
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -20,6 +21,9 @@ hypothesis_settings.load_profile("steelyard")
 # A shell ignores Ctrl-C for what it starts in the background, and so would every program that the tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+_TESTS = Path(__file__).parent
+_SHARING = {"deployment", "faults", "replicas", "straight"}
+
 DESELECTED = pytest.StashKey[int]()
 
 
@@ -35,13 +39,24 @@ def pytest_report_header() -> str:
     return f"grid: registries stand on {CELL}"
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is bound to another database or store than this run's."""
+    """Leave out what is bound to another database or store than this run's. Tests of a file that share what is costly
+    to start share a worker of xdist too."""
+    for item in items:
+        if item.path.relative_to(_TESTS).parts[0] in _SHARING:
+            item.add_marker(pytest.mark.xdist_group(str(item.path)))
     bound = [item for item in items if not all(CELL.suits(*mark.args) for mark in item.iter_markers("only"))]
     if bound:
         config.hook.pytest_deselected(items=bound)
         items[:] = [item for item in items if item not in bound]
     config.stash[DESELECTED] = len(bound)
+
+
+def pytest_collection_finish() -> None:
+    """What was collected stays to the end: a collector of garbage need not go through it after every other test."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -37,7 +37,7 @@ def test_two_of_them_may_be_told_the_same_directory(stateless: RunningServer) ->
     start_server(stateless.data, database=postgres_url(migrated=False), store="memory:").stop()
 
 
-@pytest.mark.parametrize("kept", ["database", "store"])
+@pytest.mark.parametrize("kept", ["database", pytest.param("store", marks=pytest.mark.only("disk"))])
 def test_whoever_keeps_files_holds_their_directory(tmp_path: Path, kept: str) -> None:
     database = f"sqlite:///{tmp_path}/data/db.sqlite3" if kept == "database" else postgres_url(migrated=False)
     elsewhere = {"store": "memory:"} if kept == "database" else {}

@@ -150,7 +150,6 @@ def client(standing: Standing) -> Client:
     return Client(standing.url, standing.token)
 
 
-@pytest.mark.xdist_group("standing")
 def test_what_is_pushed_comes_back_by_signed_links_through_the_proxy(
     standing: Standing, client: Client, tmp_path: Path
 ) -> None:
@@ -168,7 +167,6 @@ def test_what_is_pushed_comes_back_by_signed_links_through_the_proxy(
     assert "X-Amz" not in "".join(standing.nginx.lines)
 
 
-@pytest.mark.xdist_group("standing")
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
@@ -187,7 +185,6 @@ def test_the_bucket_is_open_to_nobody(standing: Standing, method: str, path: str
     assert refused.value.code == status
 
 
-@pytest.mark.xdist_group("standing")
 def test_prometheus_reads_each_server_by_its_token(standing: Standing) -> None:
     for server in standing.servers:
         request = urllib.request.Request(f"{server.url}/metrics")

@@ -18,10 +18,7 @@ from tests.house.nginx import Nginx, _program
 from tests.house.servers import free_port
 from tests.reliability.sockets import wait_for
 
-pytestmark = [
-    pytest.mark.only("sqlite", "disk"),  # what stands behind the server makes no difference here
-    pytest.mark.xdist_group("proxied"),
-]
+pytestmark = pytest.mark.only("sqlite", "disk")  # what stands behind the server makes no difference here
 CALLER = "127.0.0.7"  # an address of this machine that is not the proxy's
 
 

@@ -15,12 +15,10 @@ MakeSite = Callable[..., Site]
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """These tests bring their engines themselves, and need not run in other cells of the grid. Those of a file share a
-    site, and so a worker."""
+    """These tests bring their engines themselves, and need not run in other cells of the grid."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.only("sqlite", "disk"))
-            item.add_marker(pytest.mark.xdist_group(f"faults of {item.path.stem}"))
 
 
 @pytest.fixture(scope="module")

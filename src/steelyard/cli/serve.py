@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import fcntl
+import gc
 import logging
 import os
 import signal
@@ -145,6 +146,8 @@ async def _serve(registry: Registry, address: str) -> None:
     loop.add_signal_handler(signal.SIGTERM, _leave, registry, server.stop)
     shown = f"[{address}]" if ":" in address else address
     log.info("serving http://%s:%d from %s", shown, settings.port, " and ".join(_kept_in(settings)))
+    gc.collect()
+    gc.freeze()  # what was made so far stays to the end, and need not be gone through with every collection
     try:
         await server.serve()
     finally:

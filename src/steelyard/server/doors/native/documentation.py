@@ -63,9 +63,13 @@ def errors(*more: int) -> Responses:
     return {status: _error(status) for status in (*ALWAYS, *more)}
 
 
+# A reference, where FastAPI takes a model too: of that it would make a validator for every status of every operation.
+_ERROR_BODY = {"application/json": {"schema": {"$ref": f"#/components/schemas/{ErrorBody.__name__}"}}}
+
+
 def _error(status: int) -> dict[str, Any]:
     headers = _ERROR_HEADERS.get(status)
-    found = {"model": ErrorBody, "description": DESCRIPTIONS[status]}
+    found = {"description": DESCRIPTIONS[status], "content": _ERROR_BODY}
     return {**found, "headers": headers} if headers else found
 
 
