@@ -51,7 +51,13 @@ def _collected(found: Collected, *, dry_run: bool) -> dict[str, Any]:
         "blobs": [{"name": name, "size": size, "why": _WHY_BLOB} for name, size in found.blobs],
         "orphans": orphans,
         "uploads": [
-            {"name": u.oid, "org": u.org, "size": u.size_bytes, "touched_at": u.touched_at.isoformat()}
+            {
+                "name": u.oid,
+                "org": u.org,
+                "size": u.size_bytes,
+                "touched_at": u.touched_at.isoformat(),
+                "why": _WHY_UPLOAD,
+            }
             for u in found.uploads
         ],
         "leftovers": found.leftovers,

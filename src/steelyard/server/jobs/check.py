@@ -12,7 +12,7 @@ from steelyard.server.core import blobs, soundness
 from steelyard.server.core.blobs import HeldBlob
 from steelyard.server.core.soundness import Use
 from steelyard.server.db.engine import Database
-from steelyard.server.errors import StorageFailed
+from steelyard.server.errors import StorageFailed, StorageTimeout
 from steelyard.server.storage import BlobStore, StoredBlob
 
 _PIECE_BYTES = 4 * 2**20
@@ -81,7 +81,7 @@ def examine(store: BlobStore, row: HeldBlob) -> Finding | None:
             if blob.size_bytes != row.size_bytes:
                 return Finding("size", row.oid, blob.size_bytes, row=row)
             sound = _sha256(blob) == row.oid.removeprefix("sha256:")
-    except StorageFailed:
+    except (StorageFailed, StorageTimeout):
         return Finding("unreadable", row.oid, row.size_bytes, row=row)
     return None if sound else Finding("corrupt", row.oid, row.size_bytes, row=row)
 
