@@ -5,18 +5,16 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
 from typing import Literal
 
 from steelyard.server.core import blobs, soundness
 from steelyard.server.core.blobs import HeldBlob
 from steelyard.server.core.soundness import Use
-from steelyard.server.db.engine import Database
+from steelyard.server.db.engine import Database, in_batches
 from steelyard.server.errors import StorageFailed, StorageTimeout
 from steelyard.server.storage import BlobStore, StoredBlob
 
 _PIECE_BYTES = 4 * 2**20
-_FILES_AT_ONCE = 500
 _TREES_AT_ONCE = 100  # each may name thousands of files
 _READ_AT_ONCE = 4
 
@@ -96,7 +94,7 @@ def _sha256(blob: StoredBlob) -> str:
 def _unreferenced(database: Database, store: BlobStore) -> list[Finding]:
     files = (name for name in store.scan() if name.kind == "blob")
     found: list[Finding] = []
-    while some := list(islice(files, _FILES_AT_ONCE)):
+    for some in in_batches(files):
         with database.read() as session:
             unknown = blobs.find_unknown(session, [file.name for file in some])
         found += [Finding("unreferenced", file.name, file.size_bytes) for file in some if file.name in unknown]
