@@ -15,7 +15,7 @@ PACKAGE = "steelyard"  # the package's own file: `__version__`, and nothing that
 DOOR_NAMES = [path.name for path in (SRC / "steelyard/server/doors").iterdir() if (path / "__init__.py").exists()]
 
 _FRAMEWORK = ["fastapi", "starlette", "pydantic", "pydantic_core", "anyio"]
-_BELOW = [f"{SERVER}.{room}" for room in ("core", "storage", "settings", "errors", "names", "watching")]
+_BELOW = [f"{SERVER}.{room}" for room in ("core", "storage", "settings", "errors", "names", "watching", "xet")]
 _WATCHED = [f"{SERVER}.errors", f"{SERVER}.watching", f"{SERVER}.watching.instruments"]
 _DOOR = [
     PACKAGE,
@@ -53,7 +53,16 @@ MAY_IMPORT: Mapping[str, Iterable[str]] = {
         "prometheus_client",
         "sqlalchemy",
     ],
-    f"{SERVER}.storage": [f"{SERVER}.errors", f"{SERVER}.watching", "boto3", "botocore", "mypy_boto3_s3", "urllib3"],
+    f"{SERVER}.xet": ["blake3", "lz4", "numpy"],  # formats: nothing of the house is needed to read them
+    f"{SERVER}.storage": [
+        f"{SERVER}.errors",
+        f"{SERVER}.watching",
+        f"{SERVER}.xet",
+        "boto3",
+        "botocore",
+        "mypy_boto3_s3",
+        "urllib3",
+    ],
     f"{SERVER}.db": [f"{SERVER}.errors", f"{SERVER}.watching", "sqlalchemy", "alembic", "psycopg"],
     f"{SERVER}.core": [f"{SERVER}.db", *_BELOW, "sqlalchemy", "limits", "valkey", "itsdangerous"],
     f"{SERVER}.jobs": [f"{SERVER}.context", f"{SERVER}.db", *_BELOW, "sqlalchemy", "urllib3"],
