@@ -9,6 +9,7 @@ import click
 
 from steelyard.cli.serve import cause_of
 from steelyard.server.app import open_store
+from steelyard.server.core.layouts import open_chunked
 from steelyard.server.db.engine import Database
 from steelyard.server.db.migrate import migrate, standing
 from steelyard.server.errors import RegistryError
@@ -29,7 +30,7 @@ def opened(settings: Settings) -> Iterator[tuple[Database, BlobStore]]:
         if standing(database) == "empty":
             raise click.ClickException("There is no registry in this database. Is STEELYARD_DATABASE right?")
         migrate(database)
-        yield database, open_store(settings)
+        yield database, open_chunked(open_store(settings), database)
 
 
 def _open_database(settings: Settings) -> Database:

@@ -1,5 +1,11 @@
 """Commits, branches and tags of the Hub's clients; chunks of Xet's"""
 
+import hashlib
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -25,6 +31,7 @@ def upgrade() -> None:
     op.add_column("blobs", sa.Column("git_sha1", _line(40), nullable=True))
     op.add_column("versions", sa.Column("commit_id", _BIG, nullable=True))
     op.create_index("ix_versions_commit_id", "versions", ["commit_id"])
+    _commit_versions()
 
 
 def _create_commits() -> None:
@@ -128,6 +135,74 @@ def _create_chunks() -> None:
     op.create_index("ix_recipe_xorbs_xorb_id", "recipe_xorbs", ["xorb_id"])
 
 
+# --- every version that is there gets a commit, as `core.publish` makes them: the same sha, whenever it was published
+
+
+_MODELS = sa.table("models", *(sa.column(name) for name in ("id", "org_id", "name_key")), sa.column("created_at", _AT))
+_ORGS = sa.table("orgs", sa.column("id"), sa.column("uuid"))
+_VERSIONS = sa.table(
+    "versions",
+    *(sa.column(name) for name in ("id", "model_id", "version", "tree_id", "artifacts_hash", "summary")),
+    sa.column("origin", sa.JSON()),
+    sa.column("created_at", _AT),
+)
+_COMMITS = sa.table(
+    "commits",
+    *(sa.column(name) for name in ("id", "model_id", "sha", "tree_id", "parent_id")),
+    sa.column("is_draft", sa.Boolean()),
+    *(sa.column(name) for name in ("title", "message", "author")),
+    sa.column("created_at", _AT),
+)
+
+
+def _commit_versions() -> None:
+    """One line for each model, in the order of publishing; a commit gets its version's number."""
+    connection = op.get_bind()
+    models = sa.select(_MODELS, _ORGS.c.uuid).join_from(_MODELS, _ORGS, _ORGS.c.id == _MODELS.c.org_id)
+    for model in connection.execute(models.order_by(_MODELS.c.id)).all():
+        versions = sa.select(_VERSIONS).where(_VERSIONS.c.model_id == model.id).order_by(_VERSIONS.c.id)
+        rows = list(_rows(model, connection.execute(versions).all()))
+        if rows:
+            connection.execute(_COMMITS.insert(), rows)
+    op.execute("UPDATE versions SET commit_id = id")
+    op.execute(
+        "INSERT INTO branches (model_id, name, commit_id, updated_at) "
+        "SELECT versions.model_id, 'main', versions.id, versions.created_at FROM versions WHERE versions.id IN "
+        "(SELECT coalesce(models.latest_version_id, max(versions.id)) FROM models "
+        "JOIN versions ON versions.model_id = models.id GROUP BY models.id)"
+    )
+    if connection.dialect.name == "postgresql":
+        last = "(SELECT max(id) FROM commits)"
+        op.execute(f"SELECT setval(pg_get_serial_sequence('commits', 'id'), coalesce({last}, 1), {last} IS NOT NULL)")
+
+
+def _rows(model: Any, versions: Any) -> Iterator[dict[str, Any]]:
+    identity = [model.uuid, model.name_key, _in_utc(model.created_at).strftime("%Y-%m-%dT%H:%M:%S.%fZ")]
+    parent_id = parent_sha = None
+    for version in versions:
+        title, message = f"Publish {version.version}", version.summary or ""
+        author = (version.origin.get("registry") or {}).get("published_by") or ""
+        said = ["version", *identity, parent_sha, version.artifacts_hash, title, message, author]
+        sha = hashlib.sha1(json.dumps(said).encode(), usedforsecurity=False).hexdigest()
+        yield {
+            "id": version.id,
+            "model_id": model.id,
+            "sha": sha,
+            "tree_id": version.tree_id,
+            "parent_id": parent_id,
+            "is_draft": False,
+            "title": title,
+            "message": message,
+            "author": author,
+            "created_at": version.created_at,
+        }
+        parent_id, parent_sha = version.id, sha
+
+
+def _in_utc(at: datetime) -> datetime:
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+
+
 def downgrade() -> None:
     op.drop_index("ix_versions_commit_id", "versions")
     op.drop_column("versions", "commit_id")
@@ -135,3 +210,6 @@ def downgrade() -> None:
     op.drop_column("orgs", "xet_generation")
     for table in ("recipe_xorbs", "recipes", "dedup_chunks", "org_xorbs", "xorbs", "tags", "branches", "commits"):
         op.drop_table(table)
+    # What only drafts had: the release before would keep their bytes for ever.
+    op.execute("DELETE FROM tree_blobs WHERE tree_id NOT IN (SELECT tree_id FROM versions)")
+    op.execute("DELETE FROM trees WHERE id NOT IN (SELECT tree_id FROM versions)")
