@@ -25,12 +25,14 @@ _TESTS = Path(__file__).parent
 _SHARING = {"deployment", "faults", "replicas", "straight"}
 
 DESELECTED = pytest.StashKey[int]()
+FIGURES = pytest.StashKey[list[str]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Name the marker of `tests/house/grid.py`."""
     config.addinivalue_line("markers", "only(*parts): bound to a database or a store; deselected on others")
     config.stash[DESELECTED] = 0
+    config.stash[FIGURES] = []
     config.pluginmanager.register(CountingWorkers(config))
 
 
@@ -60,30 +62,43 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """A worker of xdist tells how many it left out."""
-    output: dict[str, int] | None = getattr(session.config, "workeroutput", None)
+    """A worker of xdist tells how many it left out, and what was counted."""
+    output: dict[str, Any] | None = getattr(session.config, "workeroutput", None)
     if output is not None:
         output["bound_elsewhere"] = session.config.stash[DESELECTED]
+        output["figures"] = session.config.stash[FIGURES]
 
 
 class CountingWorkers:
-    """What xdist's workers, who all collect the same, left out."""
+    """What xdist's workers, who all collect the same, left out; and what each of them counted."""
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
-        self.config.stash[DESELECTED] = getattr(node, "workeroutput", {}).get("bound_elsewhere", 0)
+        told = getattr(node, "workeroutput", {})
+        self.config.stash[DESELECTED] = told.get("bound_elsewhere", 0)
+        self.config.stash[FIGURES].extend(told.get("figures", []))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Nothing is left out in silence."""
+    """The figures that docs/reliability.md keeps. And nothing is left out in silence."""
+    figures: list[str] = config.stash[FIGURES]
+    for figure in sorted(figures):
+        terminalreporter.write_line(figure)
     if config.stash[DESELECTED]:
         terminalreporter.write_line(f"grid: {config.stash[DESELECTED]} tests are not for {CELL} and were left out")
 
 
 MakeRegistered = Callable[..., Registered]
+Tell = Callable[[object], None]
+
+
+@pytest.fixture(scope="session")
+def tell(pytestconfig: pytest.Config) -> Tell:
+    """Have a figure of this run printed at its end."""
+    return lambda figure: pytestconfig.stash[FIGURES].append(str(figure).strip())
 
 
 @pytest.fixture

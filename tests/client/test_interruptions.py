@@ -104,6 +104,7 @@ def test_an_interrupted_pull_goes_on_from_the_last_whole_block(
     assert wire.down_bytes <= len(data) - 2 * BLOCK_BYTES + OVERHEAD_BYTES
 
 
+@pytest.mark.only("disk", "s3")
 def test_a_push_lives_through_a_restart_of_the_server(make_folder: MakeFolder, tmp_path: Path) -> None:
     server = start_server(tmp_path / "data", part_size_bytes=str(PART_BYTES), free_disk_floor_bytes="0")
     wire = Wire(server.port)

@@ -7,6 +7,7 @@ from random import Random
 
 import pytest
 
+from tests.conftest import Tell
 from tests.faults.operations import Scene
 from tests.faults.site import Site, open_site
 
@@ -22,25 +23,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="module")
-def make_site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeSite]:
-    """Open a site for the tests of a file, as `open_site` does."""
+def make_site(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, tell: Tell
+) -> Iterator[MakeSite]:
+    """Open a site for the tests of a file, as `open_site` does. Nothing was lost at its end; say how much could have
+    been."""
     with ExitStack() as ending:
 
         def make(*parts: str, **chosen: object) -> Site:
             site = open_site(tmp_path_factory.mktemp("site"), *parts, **chosen)  # type: ignore[arg-type]
             ending.callback(site.close)
-            ending.callback(conclude, site, request)
+            ending.callback(lambda: tell(f"{request.module.__name__.rpartition('.')[2]}: {site.toll}"))
+            ending.callback(site.assert_sound)
             return site
 
         yield make
-
-
-def conclude(site: Site, request: pytest.FixtureRequest) -> None:
-    """Nothing was lost; say how much could have been."""
-    site.assert_sound()
-    capturing = request.config.pluginmanager.getplugin("capturemanager")
-    with capturing.global_and_fixture_disabled():
-        print(f"\n{request.module.__name__.rpartition('.')[2]}: {site.toll}")
 
 
 @pytest.fixture(scope="module")

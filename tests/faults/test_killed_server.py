@@ -9,6 +9,7 @@ from random import Random
 import httpx2
 import pytest
 
+from tests.conftest import Tell
 from tests.faults.conftest import MakeSite
 from tests.faults.site import Site
 from tests.house import RunningServer
@@ -89,16 +90,14 @@ def acknowledged_bytes(pusher: Pusher, release: Release) -> int:
     return sum(min(PART_BYTES, sizes[each.oid] - max(each.part - 1, 0) * PART_BYTES) for each in parts)
 
 
-def test_a_push_goes_on_at_another_server(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_push_goes_on_at_another_server(site: Site, tell: Tell) -> None:
     hits = survive(site, ["part", "completion"], seed=1)
     assert hits.total() > hits["none"]
-    with capsys.disabled():
-        print(f"\nkills of one of two servers: {describe(hits)}")
+    tell(f"kills of one of two servers: {describe(hits)}")
 
 
 @pytest.mark.thorough
-def test_a_push_goes_on_at_another_server_again_and_again(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_push_goes_on_at_another_server_again_and_again(site: Site, tell: Tell) -> None:
     hits = survive(site, STEPS * 10, seed=2)
     assert all(hits[kind] for kind in STEPS)
-    with capsys.disabled():
-        print(f"\nkills of one of two servers: {describe(hits)}")
+    tell(f"kills of one of two servers: {describe(hits)}")

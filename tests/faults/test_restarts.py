@@ -6,6 +6,7 @@ from random import Random
 
 import pytest
 
+from tests.conftest import Tell
 from tests.faults.load import Load
 from tests.faults.site import open_site
 from tests.house.postgres import Postgres
@@ -35,29 +36,26 @@ def restart_under_load(load: Load, engine: Postgres, modes: list[str]) -> None:
     load.site.toll.faults["restarts of PostgreSQL"] += len(modes)
 
 
-def run(folder: Path, engine: Postgres, modes: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def run(folder: Path, engine: Postgres, modes: list[str], tell: Tell) -> None:
     site = open_site(folder, "database", urls={"database": engine.fresh()})
     try:
         load = Load(site, DATABASE_AWAY)
         restart_under_load(load, engine, modes)
         assert load.refusals.total() > 0
-        with capsys.disabled():
-            print(
-                f"\nPostgreSQL restarted under load: {len(modes)} times; versions promised: {len(load.promised)}, "
-                f"reads: {load.reads}, refused meanwhile: {describe(load.refusals)}; OIDs checked: {site.toll.oids}; "
-                "losses: 0"
-            )
+        tell(
+            f"PostgreSQL restarted under load: {len(modes)} times; versions promised: {len(load.promised)}, "
+            f"reads: {load.reads}, refused meanwhile: {describe(load.refusals)}; OIDs checked: {site.toll.oids}; "
+            "losses: 0"
+        )
     finally:
         site.close()
 
 
-def test_a_database_restarts_under_load(tmp_path: Path, engine: Postgres, capsys: pytest.CaptureFixture[str]) -> None:
-    run(tmp_path, engine, ["fast", "immediate"], capsys)
+def test_a_database_restarts_under_load(tmp_path: Path, engine: Postgres, tell: Tell) -> None:
+    run(tmp_path, engine, ["fast", "immediate"], tell)
 
 
 @pytest.mark.thorough
-def test_a_database_restarts_under_load_again_and_again(
-    tmp_path: Path, engine: Postgres, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_database_restarts_under_load_again_and_again(tmp_path: Path, engine: Postgres, tell: Tell) -> None:
     random = Random("restarts")
-    run(tmp_path, engine, [random.choice(["fast", "immediate"]) for _ in range(20)], capsys)
+    run(tmp_path, engine, [random.choice(["fast", "immediate"]) for _ in range(20)], tell)

@@ -8,6 +8,7 @@ import httpx2
 import pytest
 
 from steelyard.server.doors.turns import AT_ONCE
+from tests.conftest import Tell
 from tests.faults.conftest import MakeSite
 from tests.faults.operations import Act, Scene, batch_of_held, get_file, get_range, get_tar, publish_weights, put_part
 from tests.faults.site import MARGIN_SECONDS, Site
@@ -25,9 +26,7 @@ def site(make_site: MakeSite) -> Site:
     return make_site("store", store_timeout_seconds=str(STORE_SECONDS))
 
 
-def test_who_does_not_need_a_silent_store_does_not_wait_for_it(
-    scene: Scene, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_who_does_not_need_a_silent_store_does_not_wait_for_it(scene: Scene, tell: Tell) -> None:
     model = scene.fresh()
     scene.published(model, {"config.json": b"{}"})
     acts = [prepare(scene) for prepare in (get_file, get_range, get_tar, put_part, publish_weights, batch_of_held)]
@@ -41,8 +40,7 @@ def test_who_does_not_need_a_silent_store_does_not_wait_for_it(
         answers = [each.result() for each in waiting]
     assert {status for status, _ in answers} == {504}
     assert max(seconds for _, seconds in answers) < 2 * STORE_SECONDS + MARGIN_SECONDS  # for a turn, and for the store
-    with capsys.disabled():
-        print(f"\na silent store holds up {WAITING} requests; resolving beside them takes {max(times):.3f} s at most")
+    tell(f"a silent store holds up {WAITING} requests; resolving beside them takes {max(times):.3f} s at most")
     assert max(times) < SOON_SECONDS
 
 

@@ -5,6 +5,7 @@ from random import Random
 
 import pytest
 
+from tests.conftest import Tell
 from tests.faults.asking import FAULTS, OF_A_STORE
 from tests.faults.load import Load
 from tests.faults.site import PARTS, Part, Site
@@ -52,19 +53,18 @@ def rage(site: Site, seed: int, rounds: int) -> Load:
     return load
 
 
-def tell(load: Load, rounds: int, capsys: pytest.CaptureFixture[str]) -> None:
-    with capsys.disabled():
-        print(
-            f"\nfaults at any moment: rounds {rounds}; versions promised: {len(load.promised)}, reads: {load.reads}, "
-            f"refused meanwhile: {describe(load.refusals)}"
-        )
+def describe_storm(load: Load, rounds: int) -> str:
+    return (
+        f"faults at any moment: rounds {rounds}; versions promised: {len(load.promised)}, reads: {load.reads}, "
+        f"refused meanwhile: {describe(load.refusals)}"
+    )
 
 
 @pytest.mark.thorough
-def test_whatever_breaks_whenever_nothing_is_lost(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
-    tell(rage(site, seed=1, rounds=3), 3, capsys)
+def test_whatever_breaks_whenever_nothing_is_lost(site: Site, tell: Tell) -> None:
+    tell(describe_storm(rage(site, seed=1, rounds=3), 3))
 
 
 @pytest.mark.thorough
-def test_whatever_breaks_whenever_nothing_is_lost_for_long(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
-    tell(rage(site, seed=2, rounds=120), 120, capsys)
+def test_whatever_breaks_whenever_nothing_is_lost_for_long(site: Site, tell: Tell) -> None:
+    tell(describe_storm(rage(site, seed=2, rounds=120), 120))

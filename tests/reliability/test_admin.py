@@ -3,7 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from random import Random
 
@@ -11,6 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from steelyard.cli import main
+from steelyard.server.db.engine import Database
+from steelyard.server.db.migrate import downgrade, standing
 from tests.house import RunningServer, start_server
 from tests.house.people import API, Person, oid_of
 from tests.reliability.administering import admin, start_admin
@@ -148,6 +150,15 @@ def test_a_repair_says_what_it_did_and_what_is_left_to_a_person(stopped: Path, t
     server.stop()
     healed = {"findings": [], "sound": True, "repaired": [], "left": []}
     assert admin(tmp_path / "data", "check", "--repair") == {**done, **healed}
+
+
+def test_tables_of_an_older_release_are_left_to_its_servers(stopped: Path, tmp_path: Path) -> None:
+    admin(tmp_path / "data", "restore", str(_backup(stopped, tmp_path)))
+    with closing(Database(f"sqlite:///{tmp_path}/data/steelyard.sqlite3")) as database:
+        downgrade(database, "0001")
+        for command in (["gc", "--dry-run"], ["check"], ["backup", str(tmp_path / "again")]):
+            assert "tables are those of an older release" in admin(tmp_path / "data", *command, code=1)
+        assert standing(database) == "behind"
 
 
 def test_the_doctor_ends_with_1_when_something_is_wrong(stopped: Path) -> None:

@@ -16,6 +16,7 @@ from steelyard.server.db.migrate import migrate
 from steelyard.server.db.tables import Blob, Org, OrgBlob
 from steelyard.server.jobs.gc import collect
 from steelyard.server.storage.memory import MemoryStore
+from tests.conftest import Tell
 from tests.house.postgres import postgres_url
 from tests.house.seaweed import seaweed
 from tests.house.servers import start_server
@@ -59,25 +60,23 @@ def storm(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storm]:
         yield start(tmp_path, running)
 
 
-def test_clean_up_without_grace_loses_nothing(storm: Storm, capsys: pytest.CaptureFixture[str]) -> None:
+def test_clean_up_without_grace_loses_nothing(storm: Storm, tell: Tell) -> None:
     for seed in range(4):
-        storm.rage(4, seed)
-    _assert_it_raged(storm, capsys)
+        storm.rage(8, seed)
+    _assert_it_raged(storm, tell)
 
 
 @pytest.mark.thorough
-def test_clean_up_without_grace_loses_nothing_for_long(storm: Storm, capsys: pytest.CaptureFixture[str]) -> None:
+def test_clean_up_without_grace_loses_nothing_for_long(storm: Storm, tell: Tell) -> None:
     with storm.dying_collectors():
         for seed in range(100, 112):
             storm.rage(10, seed)
-    _assert_it_raged(storm, capsys)
+    _assert_it_raged(storm, tell)
 
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("engine", ["sqlite", "postgres"])
-def test_a_large_clean_up_never_holds_others_up_for_long(
-    engine: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_large_clean_up_never_holds_others_up_for_long(engine: str, tmp_path: Path, tell: Tell) -> None:
     url = postgres_url() if engine == "postgres" else f"sqlite:///{tmp_path / 'many.sqlite3'}"
     with closing(Database(url, timeout_seconds=60)) as database:
         migrate(database)
@@ -87,10 +86,7 @@ def test_a_large_clean_up_never_holds_others_up_for_long(
     assert len(found.blobs) == MANY
     assert len(waits) > 20
     assert max(waits) < LONGEST_SECONDS
-    with capsys.disabled():
-        print(
-            f"\n{MANY} blobs collected on {engine}; of {len(waits)} other writers the longest took {max(waits):.3f} s"
-        )
+    tell(f"{MANY} blobs collected on {engine}; of {len(waits)} other writers the longest took {max(waits):.3f} s")
 
 
 def fill_with_unneeded(database: Database, count: int) -> None:
@@ -130,9 +126,8 @@ def writing_all_the_while(url: str) -> Iterator[list[float]]:
         thread.join()
 
 
-def _assert_it_raged(storm: Storm, capsys: pytest.CaptureFixture[str]) -> None:
+def _assert_it_raged(storm: Storm, tell: Tell) -> None:
     assert all(storm.done[what] > 5 for what in ("pushes", "deletes", "reads", "collections", "OIDs checked"))
     assert storm.end() == []
     assert storm.done["blobs collected"] > 5
-    with capsys.disabled():
-        print(f"\nclean-up without grace, {len(storm.servers)} servers: {describe(storm.done)}; losses: 0")
+    tell(f"clean-up without grace, {len(storm.servers)} servers: {describe(storm.done)}; losses: 0")

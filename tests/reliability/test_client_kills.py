@@ -16,6 +16,7 @@ from random import Random
 
 import pytest
 
+from tests.conftest import Tell
 from tests.house import RunningServer, start_server
 from tests.reliability.killing import Remains, read_remains
 from tests.reliability.pushing import PART_BYTES, Release, make_release, make_user, open_client
@@ -122,16 +123,12 @@ def kill_clients(shop: Shop, seed: int, kills: int) -> Counter[str]:
     return hits
 
 
-def test_a_killed_client_leaves_nothing_half_visible_and_goes_on(
-    shop: Shop, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_killed_client_leaves_nothing_half_visible_and_goes_on(shop: Shop, tell: Tell) -> None:
     hits = kill_clients(shop, seed=1, kills=4)
-    with capsys.disabled():
-        print(f"\nkills of the client: {describe(hits)}; losses: 0")
+    tell(f"kills of the client: {describe(hits)}; losses: 0")
 
 
 @pytest.mark.thorough
-def test_sixty_kills_of_a_client_leave_nothing_half_visible(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+def test_sixty_kills_of_a_client_leave_nothing_half_visible(shop: Shop, tell: Tell) -> None:
     hits = kill_clients(shop, seed=2, kills=60)
-    with capsys.disabled():
-        print(f"\nkills of the client: {describe(hits)}; losses: 0")
+    tell(f"kills of the client: {describe(hits)}; losses: 0")

@@ -8,6 +8,7 @@ from random import Random
 import httpx2
 import pytest
 
+from tests.conftest import Tell
 from tests.house import RunningServer, start_server
 from tests.reliability.killing import PHASES, Remains, examine, kill_during, phase_of
 from tests.reliability.pushing import PART_BYTES, Pusher, Release, make_release, make_user, open_client
@@ -96,18 +97,16 @@ def live(data: Path, seed: int, kills: int, toll: Toll) -> None:
     assert not [phase for phase in PHASES if toll.hits[phase] < goal[phase]], toll
 
 
-def test_a_killed_server_loses_nothing_and_the_push_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_killed_server_loses_nothing_and_the_push_goes_on(tmp_path: Path, tell: Tell) -> None:
     toll = Toll()
     live(tmp_path / "data", seed=1, kills=8, toll=toll)
-    with capsys.disabled():
-        print(toll)
+    tell(toll)
 
 
 @pytest.mark.thorough
-def test_two_hundred_kills_of_a_server_lose_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_hundred_kills_of_a_server_lose_nothing(tmp_path: Path, tell: Tell) -> None:
     toll = Toll()
     for seed in range(2, 12):
         live(tmp_path / f"data{seed}", seed=seed, kills=20, toll=toll)
     assert sum(toll.hits.values()) >= 200
-    with capsys.disabled():
-        print(toll)
+    tell(toll)

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from steelyard.client import Client
+from tests.conftest import Tell
 from tests.house import RunningServer, start_server
 from tests.house.people import API
 from tests.reliability.pushing import make_user, open_client
@@ -87,9 +88,7 @@ def _drain(url: str, headers: dict[str, str], at_least: int) -> int:
     return answer.status
 
 
-def test_a_gigabyte_goes_in_and_out_in_constant_memory(
-    roomy: RunningServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_gigabyte_goes_in_and_out_in_constant_memory(roomy: RunningServer, tmp_path: Path, tell: Tell) -> None:
     token = warm(roomy, tmp_path)
     growth: dict[str, int] = {}
     pushing = Growth(roomy)
@@ -104,8 +103,8 @@ def test_a_gigabyte_goes_in_and_out_in_constant_memory(
         reading = Growth(roomy)
         assert read() == (206 if way == "range" else 200)
         growth[way] = reading.bytes
-    with capsys.disabled():
-        print("\nmemory for 1 GiB:", ", ".join(f"{way} +{size / MIB:.1f} MiB" for way, size in growth.items()))
+    told = ", ".join(f"{way} +{size / MIB:.1f} MiB" for way, size in growth.items())
+    tell(f"memory for 1 GiB: {told}")
     assert max(growth.values()) < 64 * MIB
 
 
@@ -121,22 +120,16 @@ def push_at_once(server: RunningServer, tmp_path: Path, size_bytes: int) -> int:
 
 
 @pytest.mark.thorough
-def test_sixteen_pushes_at_once_share_little_memory(
-    roomy: RunningServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_sixteen_pushes_at_once_share_little_memory(roomy: RunningServer, tmp_path: Path, tell: Tell) -> None:
     grown = push_at_once(roomy, tmp_path, 64 * MIB)
-    with capsys.disabled():
-        print(f"\nmemory for 16 pushes of 64 MiB at once: +{grown / MIB:.1f} MiB")
+    tell(f"memory for 16 pushes of 64 MiB at once: +{grown / MIB:.1f} MiB")
     assert grown < 256 * MIB
 
 
 @pytest.mark.thorough
-def test_sixteen_gigabytes_at_once_share_little_memory(
-    roomy: RunningServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_sixteen_gigabytes_at_once_share_little_memory(roomy: RunningServer, tmp_path: Path, tell: Tell) -> None:
     if shutil.disk_usage(tmp_path).free < 20 * GIB:
         pytest.skip("this disk has no room for sixteen gigabytes")
     grown = push_at_once(roomy, tmp_path, GIB)
-    with capsys.disabled():
-        print(f"\nmemory for 16 pushes of 1 GiB at once: +{grown / MIB:.1f} MiB")
+    tell(f"memory for 16 pushes of 1 GiB at once: +{grown / MIB:.1f} MiB")
     assert grown < 256 * MIB

@@ -9,6 +9,7 @@ from random import Random
 
 import pytest
 
+from tests.conftest import Tell
 from tests.house.people import path_of
 from tests.reliability.pushing import open_client
 from tests.reliability.soundness import assert_sound
@@ -76,10 +77,14 @@ def survive(replicas: Replicas, folder: Path, hits: int) -> str:
 
 
 @pytest.mark.thorough
-def test_clients_go_on_with_the_other_server(make_replicas: Callable[..., Replicas], tmp_path: Path) -> None:
-    print(f"\n{survive(make_replicas(**SHORT_LEASES), tmp_path / 'load', hits=2)}")
+def test_clients_go_on_with_the_other_server(
+    make_replicas: Callable[..., Replicas], tmp_path: Path, tell: Tell
+) -> None:
+    tell(survive(make_replicas(**SHORT_LEASES), tmp_path / "load", hits=2))
 
 
 @pytest.mark.thorough
-def test_clients_go_on_with_the_other_server_many_times(make_replicas: Callable[..., Replicas], tmp_path: Path) -> None:
-    print(f"\n{survive(make_replicas(**SHORT_LEASES), tmp_path / 'load', hits=15)}")
+def test_clients_go_on_with_the_other_server_many_times(
+    make_replicas: Callable[..., Replicas], tmp_path: Path, tell: Tell
+) -> None:
+    tell(survive(make_replicas(**SHORT_LEASES), tmp_path / "load", hits=15))

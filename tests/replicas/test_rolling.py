@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from tests.conftest import Tell
 from tests.house.people import API
 from tests.reliability.pushing import open_client
 from tests.reliability.soundness import assert_sound
@@ -70,17 +71,17 @@ def assert_mendable(answers: Counter[int]) -> None:
 
 @pytest.mark.thorough
 def test_a_rolling_restart_fails_nothing_that_our_client_does_not_mend(
-    make_replicas: Callable[..., Replicas], tmp_path: Path
+    make_replicas: Callable[..., Replicas], tmp_path: Path, tell: Tell
 ) -> None:
     story, answers = roll(make_replicas(), tmp_path / "load", times=1)
-    print(f"\n{story}")
+    tell(story)
     assert_mendable(answers)
 
 
 @pytest.mark.thorough
 def test_ten_rolling_restarts_fail_nothing_that_our_client_does_not_mend(
-    make_replicas: Callable[..., Replicas], tmp_path: Path
+    make_replicas: Callable[..., Replicas], tmp_path: Path, tell: Tell
 ) -> None:
     story, answers = roll(make_replicas(), tmp_path / "load", times=10)
-    print(f"\n{story}")
+    tell(story)
     assert_mendable(answers)

@@ -13,6 +13,7 @@ import httpx2
 import pytest
 
 from steelyard.server.names import Version
+from tests.conftest import Tell
 from tests.house import Person
 from tests.house.people import path_of
 from tests.replicas.site import Replicas, Somebody
@@ -163,16 +164,18 @@ def run_rounds(replicas: Replicas, count: int) -> Counter[str]:
     return checks
 
 
-def test_what_one_server_did_the_other_answers_at_once(make_replicas: Callable[[], Replicas]) -> None:
+def test_what_one_server_did_the_other_answers_at_once(make_replicas: Callable[[], Replicas], tell: Tell) -> None:
     checks = run_rounds(make_replicas(), 4)
-    print(f"\nchecks of what the other server did: {sum(checks.values())} ({dict(checks)}); stale answers: 0")
+    tell(f"checks of what the other server did: {sum(checks.values())} ({dict(checks)}); stale answers: 0")
     assert sum(checks.values()) >= 150
 
 
 @pytest.mark.thorough
-def test_what_one_server_did_the_other_answers_at_once_many_times(make_replicas: Callable[[], Replicas]) -> None:
+def test_what_one_server_did_the_other_answers_at_once_many_times(
+    make_replicas: Callable[[], Replicas], tell: Tell
+) -> None:
     checks = run_rounds(make_replicas(), 100)
-    print(f"\nchecks of what the other server did: {sum(checks.values())} ({dict(checks)}); stale answers: 0")
+    tell(f"checks of what the other server did: {sum(checks.values())} ({dict(checks)}); stale answers: 0")
     assert sum(checks.values()) >= 4_000
 
 
@@ -218,7 +221,7 @@ def readers_of(replicas: Replicas, ada: Somebody, count: int) -> list[Person]:
 
 
 @pytest.mark.thorough
-def test_nobody_reads_an_older_latest_than_was_published_before_he_asked(replicas: Replicas) -> None:
+def test_nobody_reads_an_older_latest_than_was_published_before_he_asked(replicas: Replicas, tell: Tell) -> None:
     ada = replicas.user("busy")
     assert ada.one.publish("busy/tiny:0.0.0", {"model.bin": b"weights"}).status_code == 201
     [oid] = ada.one.upload("busy/tiny", b"weights")
@@ -233,7 +236,7 @@ def test_nobody_reads_an_older_latest_than_was_published_before_he_asked(replica
 
     readers = Readers(readers_of(replicas, ada, 4), latest)
     readers.during(publish, 60)
-    print(f"\nreads of the latest beside 60 publishes on two servers: {readers.checks}; stale: 0")
+    tell(f"reads of the latest beside 60 publishes on two servers: {readers.checks}; stale: 0")
     assert readers.checks >= 60
 
 

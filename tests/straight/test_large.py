@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from steelyard.client import Client
+from tests.conftest import Tell
 from tests.straight.conftest import MIB, Yard, start_yard
 
 SOME_BYTES = 64 * MIB
@@ -48,22 +49,18 @@ def _measure(yard: Yard, client: Client, folder: Path, size_bytes: int) -> str:
     assert moved < size_bytes / 1000 + MIB
     assert grown < MOST_GROWTH_BYTES, f"the server's memory grew by {grown / MIB:.0f} MiB"
     return (
-        f"\n{size_bytes / MIB:,.0f} MiB by signed multipart in {seconds:.0f} s: the server read {read:,} bytes of the "
+        f"{size_bytes / MIB:,.0f} MiB by signed multipart in {seconds:.0f} s: the server read {read:,} bytes of the "
         f"store to prove them, {moved:,} passed its own requests, and its memory grew by {grown / MIB:.1f} MiB"
     )
 
 
-def test_a_file_goes_up_while_the_servers_memory_stays_flat(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_goes_up_while_the_servers_memory_stays_flat(tmp_path: Path, tell: Tell) -> None:
     told = push_large(tmp_path, SOME_BYTES)
-    with capsys.disabled():
-        print(told)
+    tell(told)
 
 
 @pytest.mark.thorough
-def test_five_gigabytes_go_up_while_the_servers_memory_stays_flat(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_five_gigabytes_go_up_while_the_servers_memory_stays_flat(tmp_path: Path, tell: Tell) -> None:
     told = push_large(tmp_path, LARGE_BYTES)
     (tmp_path / "large/large.bin").unlink()
-    with capsys.disabled():
-        print(told)
+    tell(told)

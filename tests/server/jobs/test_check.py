@@ -2,6 +2,7 @@
 
 import pytest
 
+from steelyard.server.errors import RegistryError, StorageFailed, StorageTimeout
 from steelyard.server.jobs.check import Checked, check
 from tests.house.people import oid_of
 from tests.server.jobs.conftest import Yard
@@ -51,6 +52,27 @@ def test_a_file_that_nothing_refers_to_is_found_and_is_no_loss(yard: Yard) -> No
     left.write_bytes(b"aa")
     assert told(checked(yard)) == [("unreferenced", left.name, 2)]
     assert checked(yard).is_sound
+
+
+@pytest.mark.parametrize("fault", [StorageFailed, StorageTimeout])
+def test_bytes_that_cannot_be_read_now_are_named_and_the_rest_is_looked_at(
+    yard: Yard, fault: type[RegistryError]
+) -> None:
+    yard.ada.publish("ada/tiny:1.0.0", {"a": b"aa", "b": b"bbb", "c": b"cccc"})
+    [broken] = yard.keys_of(b"bbb")
+    opening = yard.store.open
+
+    def refuse_one(key: str) -> object:
+        if key == broken:
+            raise fault("The store is not itself today.")
+        return opening(key)
+
+    class Failing:
+        def __getattr__(self, name: str) -> object:
+            return refuse_one if name == "open" else getattr(yard.store, name)
+
+    found = check(yard.database, Failing())  # type: ignore[arg-type]
+    assert (told(found), found.blobs, found.is_sound) == ([("unreadable", oid_of(b"bbb"), 3)], 3, False)
 
 
 def test_what_is_deleted_during_the_check_is_no_loss(yard: Yard) -> None:

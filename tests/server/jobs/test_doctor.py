@@ -150,6 +150,12 @@ def test_secrets_are_shown_nowhere(company: Settled) -> None:
     assert not any("very-secret" in note.what + note.advice for note in found)
 
 
+@pytest.mark.parametrize("url", ["nonsense", "postgresql://u:a@b:very-secret/x@127.0.0.1/registry"])
+def test_a_url_that_is_none_is_told_in_plain_words(company: Settled, url: str) -> None:
+    found = the_fault(company | {"database": url}, "database")
+    assert "postgresql://" in found and "very-secret" not in found
+
+
 def test_a_database_that_does_not_exist_is_named_as_what_it_is(company: Settled) -> None:
     url = company["database"].rpartition("/")[0]
     assert "There is no database of the configured name" in the_fault(company | {"database": f"{url}/none"}, "database")

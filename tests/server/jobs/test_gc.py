@@ -50,6 +50,14 @@ def test_the_grace_of_a_deleted_versions_bytes_begins_when_it_is_deleted(yard: Y
     assert len(yard.collect(grace_seconds=DAY).blobs) == 2
 
 
+def test_a_server_that_ends_does_not_wait_for_a_clean_up(yard: Yard) -> None:
+    yard.ada.upload("ada/tiny", b"unneeded")
+    with pytest.raises(gc.Stopped):
+        gc.collect(yard.database, yard.store, grace_seconds=0, upload_ttl_seconds=DAY, is_stopping=lambda: True)
+    assert yard.keys_of(b"unneeded") != []
+    assert yard.collect().blobs == ((oid_of(b"unneeded"), 8),)
+
+
 def test_what_another_organisation_needs_stays_for_it_alone(yard: Yard) -> None:
     yard.ada.publish("ada/tiny:1.0.0", {"model.bin": b"shared"})
     bob = yard.registered.user("bob")
@@ -133,8 +141,8 @@ def test_what_a_database_does_not_know_is_left_alone_where_it_is_most_of_the_sto
     said = yard.preview(grace_seconds=AT_ONCE)
     assert (len(said.orphans), said.strangers) == (taken, 6 - taken)
     assert len(yard.collect(grace_seconds=AT_ONCE).orphans) == taken
-    told_to = {"grace_seconds": AT_ONCE, "upload_ttl_seconds": DAY}
-    assert len(gc.collect(yard.database, yard.store, **told_to, even_most=True).orphans) == 6 - taken
+    told = gc.collect(yard.database, yard.store, grace_seconds=AT_ONCE, upload_ttl_seconds=DAY, even_most=True)
+    assert len(told.orphans) == 6 - taken
 
 
 def test_an_upload_that_nobody_goes_on_with_expires_with_its_bytes(yard: Yard) -> None:

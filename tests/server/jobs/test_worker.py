@@ -1,12 +1,17 @@
 """The background thread: what is due is done, and no fault ends it."""
 
 import logging
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
+from sqlalchemy import select
 
+from steelyard.server.core.jobs import CLEAN_UP
+from steelyard.server.db.tables import Job
 from steelyard.server.jobs import worker
+from steelyard.server.storage import StoredName
 from tests.conftest import MakeRegistered
 from tests.server.jobs.conftest import PART_BYTES, Yard
 
@@ -29,6 +34,24 @@ def test_clean_up_comes_when_it_is_due(make_registered: MakeRegistered) -> None:
     store = ada.client.app.state.registry.store  # type: ignore[attr-defined]
     ada.upload("ada/tiny", b"unneeded")
     wait_for(lambda: not list(store.scan()))
+
+
+def test_a_server_that_ends_leaves_the_rest_of_a_clean_up_to_others(make_registered: MakeRegistered) -> None:
+    registered = make_registered(gc_interval_seconds=1, gc_grace_seconds=0)
+    registry = registered.client.app.state.registry  # type: ignore[attr-defined]
+    scanning, stores = threading.Event(), registry.store
+
+    def endless() -> Iterator[StoredName]:
+        while True:
+            scanning.set()
+            yield StoredName("blob", f"{'0' * 64}.{'0' * 8}", 0, 0.0)
+
+    stores.scan = endless
+    assert scanning.wait(10)
+    registered.client.__exit__(None, None, None)  # as SIGTERM ends a server; it must come to an end
+    with registry.database.read() as session:
+        [job] = session.scalars(select(Job).where(Job.kind == CLEAN_UP))
+        assert (job.leased_by, job.failure) == (None, None)
 
 
 def test_a_chore_that_fails_is_logged_and_tried_again(

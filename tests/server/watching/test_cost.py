@@ -9,6 +9,7 @@ from steelyard.server.storage.memory import MemoryStore
 from steelyard.server.storage.watched import WatchedStore
 from steelyard.server.watching import Answered
 from steelyard.server.watching.monitor import Monitor
+from tests.conftest import Tell
 
 _ROUNDS = 2_000
 _ANSWERED = Answered("GET", "/api/v1/org/{org}", "/api/v1/org/acme", 200, 0.001, 0, 120, 0, "id", "127.0.0.1")
@@ -44,14 +45,14 @@ def a_hit(monitor: Monitor) -> None:
 @pytest.mark.parametrize(
     ("action", "most_us"), [(a_request, 80), (a_transaction, 30), (a_writing_transaction, 60), (a_hit, 10)]
 )
-def test_counting_is_cheap(action: Callable[[Monitor], None], most_us: float) -> None:
+def test_counting_is_cheap(action: Callable[[Monitor], None], most_us: float, tell: Tell) -> None:
     monitor = Monitor()
     took_us = microseconds(lambda: action(monitor))
-    print(f"{action.__name__}: {took_us:.1f} µs")
+    tell(f"{action.__name__}: {took_us:.1f} µs")
     assert took_us < most_us
 
 
-def test_a_watched_read_costs_little_more_than_a_read() -> None:
+def test_a_watched_read_costs_little_more_than_a_read(tell: Tell) -> None:
     monitor, store = Monitor(), MemoryStore()
     upload, key = "ab" * 16, f"{'cd' * 32}.{'ef' * 4}"
     with store.stage(upload, 0) as writer:
@@ -64,5 +65,5 @@ def test_a_watched_read_costs_little_more_than_a_read() -> None:
         return lambda: blob.read(0, 100)
 
     more_us = microseconds(read(WatchedStore(store, monitor))) - microseconds(read(store))
-    print(f"a read: {more_us:.1f} µs more")
+    tell(f"a read: {more_us:.1f} µs more")
     assert more_us < 50

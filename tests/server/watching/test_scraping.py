@@ -216,9 +216,9 @@ def test_a_write_that_waits_for_its_turn_is_seen_to_wait(registered: Registered)
         session.execute(text("SELECT 1"))
         waiting = threading.Thread(target=ada.offer, args=("ada/tiny", b"bytes"))
         waiting.start()
-        time.sleep(0.7)
+        time.sleep(2)  # its way there takes a part of that
     waiting.join()
-    assert 0.5 < scrape(registered.admin).value(name, kind="write") - before < 5
+    assert 0.5 < scrape(registered.admin).value(name, kind="write") - before < 30
 
 
 def test_a_server_of_its_own_is_scraped_from_its_machine_and_by_token(tmp_path: Path) -> None:

@@ -66,7 +66,13 @@ def _collected(found: Collected, *, dry_run: bool) -> dict[str, Any]:
         "xorbs": [{"name": name, "size": size, "why": _WHY_XORB} for name, size in found.xorbs],
         "orphans": orphans,
         "uploads": [
-            {"name": u.oid, "org": u.org, "size": u.size_bytes, "touched_at": u.touched_at.isoformat()}
+            {
+                "name": u.oid,
+                "org": u.org,
+                "size": u.size_bytes,
+                "touched_at": u.touched_at.isoformat(),
+                "why": _WHY_UPLOAD,
+            }
             for u in found.uploads
         ],
         "leftovers": found.leftovers,

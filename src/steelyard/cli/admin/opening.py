@@ -23,13 +23,19 @@ json_flag = click.option("--json", "as_json", is_flag=True, help="Answer in JSON
 
 @contextmanager
 def opened(settings: Settings) -> Iterator[tuple[Database, BlobStore]]:
-    """Database and store of a registry, its tables migrated to this release."""
+    """Database and store of a registry whose tables are this release's. They are migrated by `serve` alone: old servers
+    may run on them, and would not notice."""
     if not settings.database and not (settings.data / DATABASE_NAME).exists():
         raise click.ClickException(f"There is no registry in {settings.data}. Name its folder with --data.")
     with telling(), closing(_open_database(settings)) as database:
         if standing(database) == "empty":
             raise click.ClickException("There is no registry in this database. Is STEELYARD_DATABASE right?")
-        migrate(database)
+        if standing(database) == "behind":
+            raise click.ClickException(
+                "The tables are those of an older release. Use its `steelyard admin` until `steelyard serve` of this "
+                "release has migrated them; docs/operations.md has the steps of an upgrade."
+            )
+        migrate(database)  # to nothing else; but it says what is wrong with a newer one, or with half a copy
         yield database, open_chunked(open_store(settings), database)
 
 

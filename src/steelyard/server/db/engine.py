@@ -4,7 +4,7 @@ What only one database understands is in `sqlite.py` and `postgres.py`; everybod
 """
 
 import logging
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -50,7 +50,7 @@ class Database:
     """An engine and the two ways to use it. `read()` and `write()` raise `DatabaseFailed` or `DatabaseTimeout`."""
 
     def __init__(self, url: str, *, timeout_seconds: float = 5.0, watch: Watch = UNWATCHED) -> None:
-        parsed = _parsed(url)
+        parsed = parse_url(url)
         kind = _kind_of(parsed)
         self.url = url
         self.engine = kind.open_engine(parsed, timeout_seconds)
@@ -157,10 +157,11 @@ class Database:
             raise type(named)(_UNKNOWN) from error
 
 
-def _parsed(url: str) -> URL:
+def parse_url(url: str) -> URL:
+    """A database's URL. Raises `ValueError`, which repeats nothing of it: there may be a password in it."""
     try:
         return make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # the latter for what stands where a port should
         raise ValueError(_WANTED) from None
 
 
@@ -177,7 +178,7 @@ def _kind_of(url: URL) -> _Kind:
     return _Kind(postgres.open_engine, postgres.name_failure, postgres.WRITERS, postgres.WRITERS_BESIDE)
 
 
-def in_batches(items: Collection[T]) -> Iterator[list[T]]:
+def in_batches(items: Iterable[T]) -> Iterator[list[T]]:
     """The items, at most as many at a time as every database takes in one `IN (…)`."""
     rest = iter(items)
     while some := list(islice(rest, _BATCH)):

@@ -17,7 +17,7 @@ from steelyard.server.core.blobs import HeldBlob
 from steelyard.server.core.soundness import Use
 from steelyard.server.core.stored import Reading, StoredObject
 from steelyard.server.db.engine import Database
-from steelyard.server.errors import StorageFailed
+from steelyard.server.errors import StorageFailed, StorageTimeout
 from steelyard.server.storage import BlobStore, StoredBlob
 from steelyard.server.storage.chunked import ChunkedBlob
 
@@ -93,7 +93,7 @@ def examine(store: BlobStore, row: HeldBlob) -> Finding | None:
             if isinstance(blob, ChunkedBlob) and blob.list_lost():
                 return Finding("missing", row.oid, row.size_bytes, row=row)
             sound = _sha256(blob) == row.oid.removeprefix("sha256:")
-    except StorageFailed:
+    except (StorageFailed, StorageTimeout):
         return Finding("unreadable", row.oid, row.size_bytes, row=row)
     return None if sound else Finding("corrupt", row.oid, row.size_bytes, row=row)
 

@@ -13,10 +13,8 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import quote, unquote
 
-from sqlalchemy.engine import make_url
-
 from steelyard.server.core.limits import Limiter
-from steelyard.server.db.engine import Database
+from steelyard.server.db.engine import Database, parse_url
 from steelyard.server.db.facts import Facts, list_tables, read_facts, try_to_write
 from steelyard.server.db.migrate import standing
 from steelyard.server.errors import RegistryError
@@ -213,7 +211,7 @@ def _data_directory(data: Path) -> Iterator[Note]:
 
 
 def _database(settings: Settings) -> Iterator[Note]:
-    url = make_url(settings.database_url)
+    url = parse_url(settings.database_url)
     if url.get_backend_name() == "sqlite":
         file = Path(url.database or "")
         if not file.exists():
@@ -288,7 +286,7 @@ _STANDINGS = {
 
 def _store(settings: Settings, open_store: OpenStore) -> Iterator[Note]:
     if settings.store is None and not settings.store_folder.exists():
-        there = Path(make_url(settings.database_url).database or "").exists() and settings.keeps_files
+        there = Path(parse_url(settings.database_url).database or "").exists() and settings.keeps_files
         yield Note(
             "store",
             "fault" if there else "note",

@@ -7,12 +7,12 @@ upload of the same digest that comes meanwhile brings bytes of its own. Clocks s
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import islice
+from typing import TypeVar
 
 from sqlalchemy.orm import Session
 
@@ -23,10 +23,10 @@ from steelyard.server.db.engine import Database, in_batches
 from steelyard.server.db.tables import utc_now
 from steelyard.server.storage import BlobStore, StoredName
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 ORPHAN_SECONDS = 4 * uploads.LINK_WITHIN_SECONDS  # a file is written before its row; nobody makes the row so late
 _FEW = 100
-_NAMES_AT_ONCE = 500
 _DELETES_AT_ONCE = 8  # a remote store is waited for, not worked for
 
 
@@ -47,6 +47,17 @@ class Collected:
     def freed_bytes(self) -> int:
         """Bytes in the store, together, as far as they are known."""
         return sum(size for _, size in (*self.blobs, *self.xorbs)) + sum(name.size_bytes for name in self.orphans)
+
+
+Stopping = Callable[[], bool]
+
+
+def _never() -> bool:
+    return False
+
+
+class Stopped(Exception):
+    """A clean-up ended before it was done, since its server ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,17 +90,18 @@ def collect(
     upload_ttl_seconds: int,
     xorb_grace_seconds: int = CLIENTS_REMEMBER_SECONDS,
     even_most: bool = False,
+    is_stopping: Stopping = _never,
 ) -> Collected:
     """One clean-up. Safe to run beside pushes, deletes and other collectors, and to be killed at any moment.
 
-    `even_most` takes strangers, too.
+    `even_most` takes strangers, too. Raises `Stopped` soon after `is_stopping` says so; the next one does the rest.
     """
-    leftovers = len(delete_garbage(database, store))
-    expired = _expire(database, store, _ago(upload_ttl_seconds))
-    freed, xorbs = _let_go_all(database, _ago(grace_seconds), _ago(xorb_grace_seconds))
-    delete_garbage(database, store)
-    found = find_orphans(database, store, grace_seconds)
-    orphans = remove_orphans(database, store, found.left(even_most=even_most))
+    leftovers = len(delete_garbage(database, store, is_stopping))
+    expired = _expire(database, store, _ago(upload_ttl_seconds), is_stopping)
+    freed, xorbs = _let_go_all(database, _ago(grace_seconds), _ago(xorb_grace_seconds), is_stopping)
+    delete_garbage(database, store, is_stopping)
+    found = find_orphans(database, store, grace_seconds, is_stopping)
+    orphans = remove_orphans(database, store, found.left(even_most=even_most), is_stopping)
     strangers = 0 if even_most else found.strangers
     collected = Collected(tuple(freed), tuple(orphans), tuple(expired), leftovers, strangers, tuple(xorbs))
     if strangers:
@@ -122,12 +134,12 @@ def _ago(seconds: float) -> datetime:
     return utc_now() - timedelta(seconds=seconds)
 
 
-def _expire(database: Database, store: BlobStore, untouched_since: datetime) -> list[Unfinished]:
+def _expire(database: Database, store: BlobStore, untouched_since: datetime, is_stopping: Stopping) -> list[Unfinished]:
     """A few at a time: others write between the transactions."""
     with database.read() as session:
         listed = {upload.id: upload for upload in uploads.list_expired(session, untouched_since)}
     gone: list[Unfinished] = []
-    for some in in_batches(listed):
+    for some in _few(listed, is_stopping):
         with _short(database) as session:
             expired = uploads.expire(session, some, untouched_since)
         _at_once(store.discard, expired)
@@ -136,57 +148,57 @@ def _expire(database: Database, store: BlobStore, untouched_since: datetime) -> 
 
 
 def _let_go_all(
-    database: Database, until: datetime, xorbs_until: datetime
+    database: Database, until: datetime, xorbs_until: datetime, is_stopping: Stopping
 ) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
     """Blobs, then the xorbs that only these needed, then the blobs that only these stood over, and so on."""
     freed, xorbs, went = list[tuple[str, int]](), list[tuple[str, int]](), True
     while went:
-        freed += _let_go(database, until)
-        some, went = _let_go_xorbs(database, xorbs_until)
+        freed += _let_go(database, until, is_stopping)
+        some, went = _let_go_xorbs(database, xorbs_until, is_stopping)
         xorbs += some
     return freed, xorbs
 
 
-def _let_go_xorbs(database: Database, until: datetime) -> tuple[list[tuple[str, int]], bool]:
+def _let_go_xorbs(database: Database, until: datetime, is_stopping: Stopping) -> tuple[list[tuple[str, int]], bool]:
     with database.read(patient=True) as session:
         listed = unneeded.list_unneeded(session, until)
     freed, went = list[tuple[str, int]](), False
-    for some in in_batches(listed):
+    for some in _few(listed, is_stopping):
         with _short(database) as session:
             gone, anything = unneeded.let_go(session, some, until)
         freed, went = freed + gone, went or anything
     return freed, went
 
 
-def _let_go(database: Database, until: datetime) -> list[tuple[str, int]]:
+def _let_go(database: Database, until: datetime, is_stopping: Stopping) -> list[tuple[str, int]]:
     """A look without a lock, then short transactions that look again."""
     with database.read(patient=True) as session:
         unneeded = blobs.list_unneeded(session, until)
     freed: list[tuple[str, int]] = []
-    for some in in_batches(unneeded):
+    for some in _few(unneeded, is_stopping):
         with _short(database) as session:
             freed += blobs.let_go(session, some, until)
     return freed
 
 
-def delete_garbage(database: Database, store: BlobStore) -> list[str]:
+def delete_garbage(database: Database, store: BlobStore, is_stopping: Stopping = _never) -> list[str]:
     """Delete the bytes whose rows are gone; answers their names. A few at a time: what was done before a kill
     need not be done again, and others write between the transactions."""
     with database.read() as session:
         keys = blobs.list_garbage(session)
-    for some in in_batches(keys):
+    for some in _few(keys, is_stopping):
         _at_once(store.delete, some)
         with _short(database) as session:
             blobs.forget_garbage(session, some)
     return keys
 
 
-def find_orphans(database: Database, store: BlobStore, grace_seconds: int) -> Orphans:
+def find_orphans(database: Database, store: BlobStore, grace_seconds: int, is_stopping: Stopping = _never) -> Orphans:
     """Left by servers that died between bytes and row. What is young may be on its way to a row. Asks for the rows of
     some names after these were listed, and so misses none."""
     until = time.time() - max(grace_seconds, ORPHAN_SECONDS)
-    names, found, count = store.scan(), list[StoredName](), 0
-    while some := list(islice(names, _NAMES_AT_ONCE)):
+    found, count = list[StoredName](), 0
+    for some in _few(store.scan(), is_stopping):
         count += len(_names(some, "blob"))
         old = [name for name in some if name.modified_at <= until]
         with database.read() as session:
@@ -196,10 +208,12 @@ def find_orphans(database: Database, store: BlobStore, grace_seconds: int) -> Or
     return Orphans(tuple(found), count)
 
 
-def remove_orphans(database: Database, store: BlobStore, orphans: Collection[StoredName]) -> list[StoredName]:
+def remove_orphans(
+    database: Database, store: BlobStore, orphans: Collection[StoredName], is_stopping: Stopping = _never
+) -> list[StoredName]:
     """Decide in a transaction, beside which nobody makes a row, that they are garbage still; then delete them."""
     removed: list[StoredName] = []
-    for some in in_batches(orphans):
+    for some in _few(orphans, is_stopping):
         with _short(database) as session:
             keys = blobs.disown(session, _names(some, "blob"))
             ids = uploads.find_unknown(session, _names(some, "stage"))
@@ -220,6 +234,14 @@ def _short(database: Database) -> Iterator[Session]:
         began = time.monotonic()
         yield session
     time.sleep(time.monotonic() - began)
+
+
+def _few(items: Iterable[T], is_stopping: Stopping) -> Iterator[list[T]]:
+    """A few at a time, until the server ends."""
+    for some in in_batches(items):
+        if is_stopping():
+            raise Stopped
+        yield some
 
 
 def _names(some: Collection[StoredName], kind: str) -> list[str]:

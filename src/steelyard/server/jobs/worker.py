@@ -10,7 +10,7 @@ from steelyard.server.core import chunking, jobs, proofs
 from steelyard.server.db.tables import utc_now
 from steelyard.server.errors import RegistryError
 from steelyard.server.jobs import cutting, gc
-from steelyard.server.jobs.gc import Collected
+from steelyard.server.jobs.gc import Collected, Stopped
 
 log = logging.getLogger(__name__)
 _COUNT_SECONDS = 1.0  # the contract lets counts lag by five
@@ -73,17 +73,22 @@ class Worker:
             cutting.forget_due(registry.database)
 
     def _clean_up(self) -> None:
-        """Clean up where it is due and no other server does."""
+        """Clean up where it is due and no other server does. A server that ends leaves the rest to the others."""
         settings, leases = self._registry.settings, self._registry.leases
         for lease in leases.claim(jobs.CLEAN_UP, 1):
             with leases.working_on(lease):
-                collected = gc.collect(
-                    self._registry.database,
-                    self._registry.store,
-                    grace_seconds=settings.gc_grace_seconds,
-                    upload_ttl_seconds=settings.upload_ttl_seconds,
-                    xorb_grace_seconds=settings.xorb_grace_seconds,
-                )
+                try:
+                    collected = gc.collect(
+                        self._registry.database,
+                        self._registry.store,
+                        grace_seconds=settings.gc_grace_seconds,
+                        upload_ttl_seconds=settings.upload_ttl_seconds,
+                        xorb_grace_seconds=settings.xorb_grace_seconds,
+                        is_stopping=self._stopping.is_set,
+                    )
+                except Stopped:
+                    leases.hand_back([lease])
+                    return
                 leases.do_again(lease, self._next_clean_up())
             self._tell(collected)
 

@@ -117,7 +117,9 @@ STORE_WRITTEN_BYTES = Instrument(
     "steelyard_store_written_bytes_total", "counter", "Bytes that the server wrote to the store."
 )
 PROOF_BYTES = Instrument(
-    "steelyard_proof_read_bytes_total", "counter", "Bytes that the server read from the store to prove their SHA-256."
+    "steelyard_proof_read_bytes_total",
+    "counter",
+    "Bytes that the server read from the store to prove their SHA-256, in proofs that ended.",
 )
 CACHE_HITS = Instrument("steelyard_tree_cache_hits_total", "counter", "Lists of a version's files found in memory.")
 CACHE_MISSES = Instrument("steelyard_tree_cache_misses_total", "counter", "Those read from the database.")
