@@ -22,7 +22,7 @@ hypothesis_settings.load_profile("steelyard")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _TESTS = Path(__file__).parent
-_SHARING = {"deployment", "faults", "replicas", "straight"}
+_SHARING = {"deployment", "faults", "hub_clients", "replicas", "straight"}
 
 DESELECTED = pytest.StashKey[int]()
 FIGURES = pytest.StashKey[list[str]]()
