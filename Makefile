@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 MODEL := $(VENV)/.model-ready
 PYTEST := $(BIN)/python -m pytest
+# A file's tests share what is costly to start, so they share a worker; in their order, since the longest are not last.
+IN_TWO := -n 2 --dist loadfile --no-loadscope-reorder
 LOCK := uv pip compile --quiet --generate-hashes --universal --python-version 3.11 \
   --no-emit-index-url --no-header --no-annotate
 
@@ -36,21 +38,21 @@ demo: $(MODEL) ## Run a registry with a real model in it (ONCE=1: publish, print
 	@$(BIN)/python demo/demo.py $(if $(ONCE),--once)
 
 test: $(MODEL) lint ## Run what CI runs: linters, types, and all tests but the long ones
-	$(PYTEST) -n 2 --dist loadgroup -m "not thorough"
+	$(PYTEST) $(IN_TWO) -m "not thorough"
 
 test-all: $(MODEL) lint ## Run every test, the long ones too, and the grid of databases and stores
-	$(PYTEST) -n 2 --dist loadgroup
+	$(PYTEST) $(IN_TWO)
 	$(MAKE) test-grid
 
 # What a registry does may not depend on what it stands on. `make test` runs the cell sqlite+disk.
 CELLS := sqlite+memory sqlite+s3 postgres+disk postgres+memory postgres+s3
 test-grid: $(MODEL) ## Run the tests on every other pair of a database and a store (CELLS=postgres+s3 for one)
 	set -e; for cell in $(CELLS); do \
-	  STEELYARD_TEST_GRID=$$cell $(PYTEST) -n 2 --dist loadgroup -m "not thorough" tests/server tests/client tests/cli tests/reliability; \
+	  STEELYARD_TEST_GRID=$$cell $(PYTEST) $(IN_TWO) -m "not thorough" tests/server tests/client tests/cli tests/reliability; \
 	done
 
-test-clients: $(MODEL) ## Run the tests that drive whole clients against a real server
-	$(PYTEST) tests/client tests/cli
+test-clients: $(MODEL) ## Run the tests that drive whole clients against a real server, stock clients of the Hub among them
+	$(PYTEST) tests/client tests/cli tests/hub_clients
 
 lint: $(READY) ## Check style and types
 	$(BIN)/ruff format --check --quiet .
@@ -70,4 +72,4 @@ lock: ## Pin anew what pyproject.toml asks for (needs `uv`)
 	$(LOCK) --constraints requirements.lock --group build -o deploy/requirements-build.txt
 
 clean: ## Remove everything that was made
-	rm -rf $(VENV) demo-data .mypy_cache .ruff_cache .pytest_cache .hypothesis .schemathesis dist
+	rm -rf $(VENV) .venv-clients demo-data .mypy_cache .ruff_cache .pytest_cache .hypothesis .schemathesis dist

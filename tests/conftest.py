@@ -21,9 +21,6 @@ hypothesis_settings.load_profile("steelyard")
 # A shell ignores Ctrl-C for what it starts in the background, and so would every program that the tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-_TESTS = Path(__file__).parent
-_SHARING = {"deployment", "faults", "hub_clients", "replicas", "straight"}
-
 DESELECTED = pytest.StashKey[int]()
 FIGURES = pytest.StashKey[list[str]]()
 
@@ -41,13 +38,8 @@ def pytest_report_header() -> str:
     return f"grid: registries stand on {CELL}"
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is bound to another database or store than this run's. Tests of a file that share what is costly
-    to start share a worker of xdist too."""
-    for item in items:
-        if item.path.relative_to(_TESTS).parts[0] in _SHARING:
-            item.add_marker(pytest.mark.xdist_group(str(item.path)))
+    """Leave out what is bound to another database or store than this run's."""
     bound = [item for item in items if not all(CELL.suits(*mark.args) for mark in item.iter_markers("only"))]
     if bound:
         config.hook.pytest_deselected(items=bound)

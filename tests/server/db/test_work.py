@@ -97,9 +97,6 @@ def open_crowd(data: Path, *, models: int, versions: int) -> Iterator[Watched]:
         yield watched
 
 
-pytestmark = pytest.mark.xdist_group("crowd")  # which is made once
-
-
 @pytest.fixture(scope="module")
 def few(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     """Ten models with ten versions each."""
