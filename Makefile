@@ -51,8 +51,8 @@ test-grid: $(MODEL) ## Run the tests on every other pair of a database and a sto
 	  STEELYARD_TEST_GRID=$$cell $(PYTEST) $(IN_TWO) -m "not thorough" tests/server tests/client tests/cli tests/reliability; \
 	done
 
-test-clients: $(MODEL) ## Run the tests that drive whole clients against a real server
-	$(PYTEST) tests/client tests/cli
+test-clients: $(MODEL) ## Run the tests that drive whole clients against a real server, stock clients of the Hub among them
+	$(PYTEST) tests/client tests/cli tests/hub_clients
 
 lint: $(READY) ## Check style and types
 	$(BIN)/ruff format --check --quiet .
@@ -72,4 +72,4 @@ lock: ## Pin anew what pyproject.toml asks for (needs `uv`)
 	$(LOCK) --constraints requirements.lock --group build -o deploy/requirements-build.txt
 
 clean: ## Remove everything that was made
-	rm -rf $(VENV) demo-data .mypy_cache .ruff_cache .pytest_cache .hypothesis .schemathesis dist
+	rm -rf $(VENV) .venv-clients demo-data .mypy_cache .ruff_cache .pytest_cache .hypothesis .schemathesis dist

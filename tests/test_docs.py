@@ -56,17 +56,18 @@ def settings_table() -> str:
 
 def _settings_row(name: str) -> str:
     field = Settings.model_fields[name]
-    return f"| `{name}` | `STEELYARD_{name.upper()}` | {_default(field.default)} | {field.description} |"
+    return f"| `{name}` | `STEELYARD_{name.upper()}` | {_default(name, field.default)} | {field.description} |"
 
 
-def _default(value: object) -> str:
+def _default(name: str, value: object) -> str:
     """A default as a person reads it: sizes with their unit."""
     if value in (None, ()):
         return ""
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     units = {2**40: "TiB", 2**30: "GiB", 2**20: "MiB"}
-    sizes = (f" ({value // unit} {word})" for unit, word in units.items() if isinstance(value, int) and value >= unit)
+    size = value if isinstance(value, int) and name.endswith("_bytes") else 0
+    sizes = (f" ({size // unit} {word})" for unit, word in units.items() if size >= unit)
     return f"`{value}`{next(sizes, '')}"
 
 

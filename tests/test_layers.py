@@ -15,7 +15,7 @@ PACKAGE = "steelyard"  # the package's own file: `__version__`, and nothing that
 DOOR_NAMES = [path.name for path in (SRC / "steelyard/server/doors").iterdir() if (path / "__init__.py").exists()]
 
 _FRAMEWORK = ["fastapi", "starlette", "pydantic", "pydantic_core", "anyio"]
-_BELOW = [f"{SERVER}.{room}" for room in ("core", "storage", "settings", "errors", "names", "watching")]
+_BELOW = [f"{SERVER}.{room}" for room in ("core", "storage", "settings", "errors", "names", "watching", "xet")]
 _WATCHED = [f"{SERVER}.errors", f"{SERVER}.watching", f"{SERVER}.watching.instruments"]
 _DOOR = [
     PACKAGE,
@@ -32,6 +32,7 @@ MAY_IMPORT: Mapping[str, Iterable[str]] = {
     PACKAGE: ["steelyard.client"],
     "steelyard.__main__": ["steelyard.cli"],
     "steelyard.client": [PACKAGE, "urllib3", "yaml"],
+    "steelyard.client.xet_process": ["hf_xet"],
     "steelyard.cli": [PACKAGE, "steelyard.client", "click", "tqdm"],
     "steelyard.cli.serve": [SERVER, "click", "pydantic", "granian", "sqlalchemy"],
     "steelyard.cli.admin": [PACKAGE, SERVER, "steelyard.cli.serve", "click", "pydantic"],
@@ -53,14 +54,31 @@ MAY_IMPORT: Mapping[str, Iterable[str]] = {
         "prometheus_client",
         "sqlalchemy",
     ],
-    f"{SERVER}.storage": [f"{SERVER}.errors", f"{SERVER}.watching", "boto3", "botocore", "mypy_boto3_s3", "urllib3"],
+    f"{SERVER}.xet": ["blake3", "lz4", "numpy"],  # formats: nothing of the house is needed to read them
+    f"{SERVER}.storage": [
+        f"{SERVER}.errors",
+        f"{SERVER}.watching",
+        f"{SERVER}.xet",
+        "boto3",
+        "botocore",
+        "mypy_boto3_s3",
+        "urllib3",
+    ],
     f"{SERVER}.db": [f"{SERVER}.errors", f"{SERVER}.watching", "sqlalchemy", "alembic", "psycopg"],
-    f"{SERVER}.core": [f"{SERVER}.db", *_BELOW, "sqlalchemy", "limits", "valkey", "itsdangerous"],
+    f"{SERVER}.core": [f"{SERVER}.db", *_BELOW, "sqlalchemy", "limits", "valkey", "itsdangerous", "yaml"],
     f"{SERVER}.jobs": [f"{SERVER}.context", f"{SERVER}.db", *_BELOW, "sqlalchemy", "urllib3"],
     f"{SERVER}.context": [f"{SERVER}.db", f"{SERVER}.jobs", f"{SERVER}.watching.monitor", *_BELOW],
     f"{SERVER}.app": [PACKAGE, SERVER, *_FRAMEWORK],
     # What doors share: it sees no door.
-    DOORS: [f"{SERVER}.watching.instruments", f"{SERVER}.watching.monitor", *_BELOW, *_FRAMEWORK],
+    DOORS: [
+        f"{SERVER}.context",
+        f"{SERVER}.db.tables",
+        f"{SERVER}.watching.instruments",
+        f"{SERVER}.watching.monitor",
+        *_BELOW,
+        *_FRAMEWORK,
+        "sqlalchemy",
+    ],
     **{f"{DOORS}.{door}": _DOOR for door in DOOR_NAMES},
 }
 """Room -> what it sees besides itself and the standard library: rooms, single modules, libraries. `steelyard.server`

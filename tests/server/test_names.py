@@ -27,6 +27,7 @@ from steelyard.server.names import (
     ModelName,
     Oid,
     OrgSlug,
+    RefName,
     Version,
     VersionRange,
     check_artifact_paths,
@@ -42,6 +43,7 @@ EVERY_PARSE: list[Callable[[str], object]] = [
     Alias.parse,
     ArtifactPath.parse,
     Oid.parse,
+    RefName.parse,
 ]
 
 
@@ -480,6 +482,33 @@ def test_what_means_something_else_is_no_alias(text: str, reason: str) -> None:
 def test_no_version_and_no_range_is_an_alias(text: str, as_container_tag: bool) -> None:
     with pytest.raises(InvalidName):
         Alias.parse(text.replace("+", "_") if as_container_tag else text)
+
+
+# Branches and tags
+
+
+@pytest.mark.parametrize(
+    "text", [*words("dev feature/x v1 v1.2 release-1.0.0 a@b é 試 x.y mains HEADs 1.0.0.0 refs"), "a" * 200]
+)
+def test_what_git_takes_names_a_branch_or_tag(text: str) -> None:
+    assert RefName.parse(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (text, "use 1 to 200")
+        for text in words("a..b a~ a^ a:b a? a* a[ a\\b /a a/ a//b .a a/.b a. -a @ a@{b a.lock a.lock/b")
+    ]
+    + [(text, "use 1 to 200") for text in ["", "a b", "a\tb", "a\0", "\ud800", "\u2003", "a" * 201]]
+    + [(text, "reserved") for text in words("main Main latest HEAD head refs/pr/1 refs/heads/x")]
+    + [(text, "reads as a version,") for text in words("1.2.3 v1.2.3 1.2.3-rc.1 v1.2.3+cu12")]
+    + [(text, "reads as a range") for text in words("1 1.2 1.x x 0 =1.2.3")]
+    + [(text, "40 hex digits") for text in ["a" * 40, "0123456789ABCDEFabcd" * 2]],
+)
+def test_what_git_does_not_take_or_means_something_else_names_none(text: str, reason: str) -> None:
+    with pytest.raises(InvalidName, match=reason):
+        RefName.parse(text)
 
 
 # Artifact paths

@@ -77,8 +77,8 @@ def push(
     """Publish the files of FOLDER as a version.
 
     Metadata comes from model.yaml in FOLDER, else from the front matter of its README.md; options win. Only files the
-    organisation does not hold yet are sent. Interrupted, run it again: it goes on where it stopped. Run twice, it
-    changes nothing.
+    organisation does not hold yet are sent; of large ones, with steelyard[xet] installed, only what no earlier version
+    has. Interrupted, run it again: it goes on where it stopped. Run twice, it changes nothing.
     """
     from steelyard.cli.progress import progress_for
 

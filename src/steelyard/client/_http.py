@@ -208,7 +208,7 @@ class Http:
         raise UnexpectedAnswer(f"more than {MAX_REDIRECTS} redirects; the last led to {without_query(url)}")
 
     def _pool(self, url: str) -> urllib3.PoolManager:
-        proxy = _proxy_for(url)
+        proxy = proxy_for(url)
         if proxy not in self._pools:
             options: dict[str, Any] = {"num_pools": 8, "maxsize": self._connections, "blocksize": 256 << 10}
             self._pools[proxy] = _proxied(proxy, options) if proxy else urllib3.PoolManager(**options)
@@ -225,7 +225,7 @@ def _items(value: object) -> list[str]:
     return [str(value)]
 
 
-def _proxy_for(url: str) -> str | None:
+def proxy_for(url: str) -> str | None:
     """The proxy the environment names for this URL; a loopback address never goes through one."""
     parts = urlsplit(url)
     if is_loopback(url) or proxy_bypass(parts.netloc.rpartition("@")[2]):

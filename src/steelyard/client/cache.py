@@ -4,6 +4,7 @@
     CACHE/partial/abcd….part  on its way   CACHE/partial/abcd….done  which 8 MiB blocks of it have arrived
     CACHE/locks/abc           who works on a digest or a destination that begins so
     CACHE/hashes.sqlite       the memory of hashes (see hashing.py)
+    CACHE/xet                 the library's own, which knows what chunks are at the registry (see xet.py)
 
 Nothing enters `blobs` before all its bytes hashed to its name. An entry whose size or time stamp is not the one it
 came with is hashed again before it is used (a small one always), and thrown away if it is not what its name says. The

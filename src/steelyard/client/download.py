@@ -2,7 +2,8 @@
 
 A break costs at most the blocks on their way: a fetch goes on from its last byte within one run, and from its last
 whole block (8 MiB) in the next. The registry's word counts for nothing here: it cannot send more than it announced, nor
-other bytes than the digest says.
+other bytes than the digest says. What is shorter as chunks comes so where that works (see xet.py), block after
+block as well, so that the rest may come in the other way at any point.
 """
 
 import hashlib
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial as bind
 from http.client import HTTPException
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 import urllib3
 from urllib3.exceptions import HTTPError
@@ -29,6 +30,7 @@ from steelyard.client.errors import (
 )
 from steelyard.client.parallel import Job, Slots, Stop, in_parallel
 from steelyard.client.progress import Stage
+from steelyard.client.xet import LEAST_BYTES, XetFailed, XetSource
 
 PIECE_BYTES = 256 << 10
 RANGED_ABOVE_BYTES = 64 << 20
@@ -52,8 +54,11 @@ class RangesIgnored(SteelyardError):
 class Downloader:
     """Fetches the objects of one pull; `fetched_bytes` counts what came over the wire."""
 
-    def __init__(self, http: Http, cache: BlobCache, stage: Stage, stop: Stop, *, threads: int) -> None:
+    def __init__(
+        self, http: Http, cache: BlobCache, stage: Stage, stop: Stop, *, threads: int, chunks: XetSource | None = None
+    ) -> None:
         self.http = http
+        self.chunks = chunks
         self.stage = stage
         self.stop = stop
         self.threads = threads
@@ -106,11 +111,16 @@ class _Fetch:
         self._link: str | None = None
 
     def run(self) -> None:
-        """Fetch and prove. What an earlier run left is not trusted: if it spoils the hash, all comes anew."""
-        resumed = bool(self._partial.done)
+        """Fetch and prove. What an earlier run left is not trusted, nor what was made of chunks: if it spoils the hash,
+        all comes anew."""
+        was_resumed = bool(self._partial.done)
+        self._downloader.stage.advance(sum(self._partial.block_bytes(block) for block in self._partial.done))
         try:
+            source = self._fetch_chunks()
             self._fetch_missing()
-            if resumed and not self._proven():
+            if (was_resumed or source) and not self._proven():
+                if source:
+                    source.give_up(XetFailed(f"{self._wanted.path} came with other bytes than its digest says"))
                 self._restart()
                 self._fetch_missing()
         except RangesIgnored:
@@ -123,11 +133,41 @@ class _Fetch:
     def _proven(self) -> bool:
         return self._hash.finish(self._stop) == self._wanted.sha256_hex
 
-    def _fetch_missing(self) -> None:
+    def _missing(self, longest: int) -> list[range]:
         done = self._partial.done
-        self._downloader.stage.advance(sum(self._partial.block_bytes(block) for block in done))
+        return list(_spans([block for block in range(self._partial.blocks) if block not in done], longest))
+
+    def _fetch_chunks(self) -> XetSource | None:
+        """Fetch what is missing as chunks, as far as that works. Answers from where, if it was tried."""
+        source, wanted = self._downloader.chunks, self._wanted
+        runs = self._missing(self._partial.blocks)
+        if source is None or not runs or wanted.size_bytes < LEAST_BYTES or not source.has(wanted.path):
+            return None
+        spans = [(run.start * BLOCK_BYTES, min(run.stop * BLOCK_BYTES, wanted.size_bytes)) for run in runs]
+        try:
+            with source.opened(wanted.path, wanted.size_bytes, spans, self._stop) as output:
+                for start, end in spans:
+                    self._take(output, start, end)
+        except XetFailed as error:
+            source.give_up(error)
+        else:
+            if self._missing(1):
+                source.give_up(XetFailed(f"{wanted.path} ended early"))
+        return source
+
+    def _take(self, output: IO[bytes], start: int, end: int) -> None:
+        """Bytes from `start` on, as many as come; those of a last block that is not whole count for nothing."""
+        with _Sink(self._partial, self._hash, start) as sink:
+            while sink.position < end and (piece := output.read(min(PIECE_BYTES, end - sink.position))):
+                self._stop.check()
+                sink.write(piece)
+                self._downloader.count(len(piece))
+        if sink.position < end:
+            self._downloader.stage.advance(-(sink.position % BLOCK_BYTES))
+
+    def _fetch_missing(self) -> None:
         longest = RANGE_BLOCKS if self._wanted.size_bytes > RANGED_ABOVE_BYTES else self._partial.blocks
-        spans = list(_spans([block for block in range(self._partial.blocks) if block not in done], longest))
+        spans = self._missing(longest)
         jobs: list[Job] = [bind(self._fetch_blocks, span) for span in spans]
         in_parallel(jobs, threads=self._downloader.threads, stop=self._stop)
 

@@ -45,6 +45,10 @@ class HashedFile:
             return False
         return FoundFile.of(self.found.path, self.found.source, now) == self.found
 
+    def changed(self) -> FileChanged:
+        """What to raise where it is not."""
+        return FileChanged(f"{self.found.path} changed while it was being pushed; push again when nothing writes to it")
+
 
 class HashMemory:
     """Digests by path and stat, in one small SQLite file shared by all processes; with None for a file it forgets."""

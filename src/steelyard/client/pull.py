@@ -17,6 +17,7 @@ from steelyard.client.placing import Destination, Manifest
 from steelyard.client.progress import Progress, Stage
 from steelyard.client.references import Reference, is_version
 from steelyard.client.types import ModelDetail, PullResult
+from steelyard.client.xet import XetSource
 
 _COPYING_THREADS = 4
 
@@ -47,7 +48,8 @@ def run_pull(pull: Pull, calls: ModelCalls, http: Http, *, cache: Path, threads:
             plan = place.plan(wanted, force=pull.force, hardlink=pull.hardlink)
             files = {path: _wanted_file(http, wanted, detail, path) for path in plan.write}
             with progress.stage("Downloading") as stage:
-                downloader = Downloader(http, blobs, stage, stop, threads=threads)
+                chunks = XetSource(http, wanted.name, wanted.version, cache, progress)
+                downloader = Downloader(http, blobs, stage, stop, threads=threads, chunks=chunks)
                 downloader.fetch(list({file.sha256_hex: file for file in files.values()}.values()))
             for path in plan.remove:
                 place.remove(path)

@@ -20,6 +20,7 @@ from steelyard.client.references import Reference
 from steelyard.client.types import ModelDetail, PushResult
 from steelyard.client.upload import Uploader
 from steelyard.client.walking import FoundFile, walk
+from steelyard.client.xet import XetSender
 
 _LONGEST_PROVING_SECONDS = 3600.0
 
@@ -60,7 +61,8 @@ def run_push(push: Push, calls: ModelCalls, http: Http, *, cache: Path, threads:
     artifacts = {file.found.path: file.oid for file in files}
     _check_not_taken(push.target, published, artifacts)
     with progress.stage("Uploading") as stage:
-        uploader = Uploader(http, push.target.model, stage, stop, threads=threads)
+        chunks = XetSender(http, push.target.model, cache, progress)
+        uploader = Uploader(http, push.target.model, stage, stop, threads=threads, chunks=chunks)
         uploader.upload(files)
     with progress.counting("Proving") as stage:
         uploader.await_proofs(stage)

@@ -5,6 +5,9 @@ from another process, names the parts that arrived, so that an interrupted push 
 
 Where the registry keeps its bytes in a store that signs links, parts go straight there. The link of each is asked for
 when it is sent, with a checksum of just the bytes that will go, and carries no token.
+
+Where the registry has earlier versions, it may answer that large files had better go as chunks (see xet.py). Then they
+do, and it is asked again: what did not get there goes as above.
 """
 
 import base64
@@ -34,6 +37,7 @@ from steelyard.client.models import model_route
 from steelyard.client.parallel import Job, Stop, in_parallel
 from steelyard.client.progress import Stage
 from steelyard.client.references import ModelName
+from steelyard.client.xet import LEAST_BYTES, XetSender
 
 PIECE_BYTES = 512 << 10
 BATCH_OBJECTS = 1000
@@ -61,13 +65,16 @@ class Order:
 class Uploader:
     """Sends the files of one push; `sent_bytes` counts what went over the wire and arrived."""
 
-    def __init__(self, http: Http, model: ModelName, stage: Stage, stop: Stop, *, threads: int) -> None:
+    def __init__(
+        self, http: Http, model: ModelName, stage: Stage, stop: Stop, *, threads: int, chunks: XetSender | None = None
+    ) -> None:
         self.http = http
         self.stage = stage
         self.stop = stop
         self.sent_bytes = 0
         self._route = model_route(model, "blobs", "batch")
         self._threads = threads
+        self._chunks = chunks
         self._unproven: list[_Upload] = []
         self._lock = threading.Lock()
 
@@ -80,7 +87,8 @@ class Uploader:
         unproven: list[_Upload] = []
         for start in range(0, len(unique), BATCH_OBJECTS):
             batch = unique[start : start + BATCH_OBJECTS]
-            uploads = [_Upload(self, file, order) for file, order in zip(batch, self.orders(batch), strict=True)]
+            orders = self._orders_beside_chunks(batch)
+            uploads = [_Upload(self, file, order) for file, order in zip(batch, orders, strict=True)]
             jobs = [job for upload in uploads for job in upload.jobs()]
             in_parallel(jobs, threads=self._threads, stop=self.stop)
             unproven += [upload for upload in uploads if upload.is_unproven]
@@ -95,9 +103,26 @@ class Uploader:
 
     def orders(self, files: Sequence[HashedFile]) -> list[Order]:
         """What the registry asks for each file; also how links are renewed."""
+        return self._ask(files, ["basic", "multipart"])[1]
+
+    def _orders_beside_chunks(self, files: Sequence[HashedFile]) -> list[Order]:
+        """The same, after large files have gone as chunks, where the registry wants that."""
+        chunks = self._chunks
+        if chunks is None or not chunks.works or all(file.found.size_bytes < LEAST_BYTES for file in files):
+            return self.orders(files)
+        transfer, orders = self._ask(files, ["xet", "basic", "multipart"])
+        if transfer != "xet":
+            return orders
+        wanted = [file for file, order in zip(files, orders, strict=True) if order.href is not None]
+        large = [file for file in wanted if file.found.size_bytes >= LEAST_BYTES]
+        chunks.send(large, self.stage, self.stop, self.count)
+        return self.orders(files)
+
+    def _ask(self, files: Sequence[HashedFile], transfers: Sequence[str]) -> tuple[str, list[Order]]:
+        """By which of these ways the registry wants the files, and what it asks for each."""
         body = {
             "operation": "upload",
-            "transfers": ["basic", "multipart"],
+            "transfers": transfers,
             "hash_algo": "sha256",
             "part_checksums": "crc32",
             "objects": [{"oid": file.oid, "size": file.found.size_bytes} for file in files],
@@ -110,7 +135,8 @@ class Uploader:
             raise UnexpectedAnswer("the answer to the upload request has no list of objects")
         by_oid = {each.get("oid"): each for each in listed}
         _raise_refusals(files, by_oid)
-        return [_order(by_oid.get(file.oid), file, self.http.base) for file in files]
+        orders = [_order(by_oid.get(file.oid), file, self.http.base) for file in files]
+        return str(answer.get("transfer")), orders
 
     def count(self, size_bytes: int) -> None:
         """So many bytes arrived."""
@@ -243,7 +269,7 @@ class _Upload:
     def _may_ask_again(self, order: Order, error: ApiError) -> bool:
         """Whether new links may help. A store that says 400 got other bytes than the checksum is of."""
         if order.straight and error.status == 400 and not self._file.still_the_same():
-            raise self._changed() from error
+            raise self._file.changed() from error
         asked = error.status in _ASK_AGAIN or (order.straight and error.status == 400)
         return asked and self._renewals < _MAX_RENEWALS
 
@@ -257,12 +283,8 @@ class _Upload:
 
     def _explained(self, error: ValidationFailed) -> SteelyardError:
         if not self._file.still_the_same():
-            return self._changed()
+            return self._file.changed()
         return DigestMismatch(f"the registry got other bytes than {self._file.found.path} holds: {error}")
-
-    def _changed(self) -> FileChanged:
-        path = self._file.found.path
-        return FileChanged(f"{path} changed while it was being pushed; push again when nothing writes to it")
 
     def _put(self, order: Order, number: int) -> None:
         """Send a part (0: the whole) and note that it arrived."""

@@ -2,30 +2,38 @@
 
 import logging
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, closing
 
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
-from starlette.types import ASGIApp, Scope
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from steelyard import __version__
 from steelyard.server.context import Registry
 from steelyard.server.core.downloads import Usage
 from steelyard.server.core.jobs import new_holder
+from steelyard.server.core.layouts import open_chunked
 from steelyard.server.core.limits import Limiter
 from steelyard.server.core.tickets import open_ticket_office
 from steelyard.server.core.trees import TreeCache
 from steelyard.server.db.engine import Database
 from steelyard.server.db.migrate import migrate
-from steelyard.server.doors import middleware
+from steelyard.server.doors import middleware, refusals
 from steelyard.server.doors.clients import refuse_huge_headers, refuse_odd_hosts, refuse_outdated
+from steelyard.server.doors.hf import errors as hf_errors
+from steelyard.server.doors.hf import routes as hf
+from steelyard.server.doors.lfs import errors as lfs_errors
+from steelyard.server.doors.lfs import routes as lfs
 from steelyard.server.doors.native import errors as native_errors
 from steelyard.server.doors.native import routes as native
 from steelyard.server.doors.native.pages import add_pages
 from steelyard.server.doors.templates import Templates
+from steelyard.server.doors.xet import errors as xet_errors
+from steelyard.server.doors.xet import routes as xet
 from steelyard.server.errors import BadRequest, RegistryError
 from steelyard.server.jobs.leasing import Leases
 from steelyard.server.jobs.proving import Prover
@@ -50,7 +58,7 @@ def open_registry(settings: Settings) -> Registry:
         migrate(patient)
     monitor = open_monitor(os.environ, database=settings.database_url.partition(":")[0].partition("+")[0])
     database = Database(settings.database_url, timeout_seconds=settings.database_timeout_seconds, watch=monitor)
-    store = WatchedStore(open_store(settings), monitor)
+    store = open_chunked(WatchedStore(open_store(settings), monitor), database)
     with database.write() as session:
         tickets = open_ticket_office(session)
     leases = Leases(database, new_holder(settings.job_lease_seconds), watch=monitor)
@@ -62,7 +70,7 @@ def open_registry(settings: Settings) -> Registry:
 
 
 def open_store(settings: Settings) -> BlobStore:
-    """The store of bytes that the settings name."""
+    """The store of bytes that the settings name, by itself: what is made of chunks only `open_chunked` finds in it."""
     if settings.store is None:
         return LocalStore(settings.store_folder)
     if settings.store == "memory:":
@@ -116,7 +124,10 @@ def create_app(registry: Registry) -> FastAPI:
     )
     app.state.registry = registry
     native.add_routes(app)
-    native_errors.add_handlers(app)
+    hf.add_routes(app)
+    lfs.add_routes(app)
+    xet.add_routes(app)
+    refusals.add_handlers(app, _say)
     add_pages(app)
     _add_middleware(app, registry)
     return app
@@ -147,9 +158,32 @@ def _add_middleware(app: FastAPI, registry: Registry) -> None:
         monitor=registry.monitor,
         template_of=Templates(app).of,
         refuse=_refusals(settings),
-        cut_short=native_errors.answer(BadRequest("The body ended before it was complete. Nothing was changed.")),
-        last_resort=native_errors.internal,
+        cut_short=_saying(BadRequest("The body ended before it was complete. Nothing was changed.")),
+        last_resort=lambda request_id: _saying(refusals.internal(request_id)),
     )
+
+
+_DIALECTS: Sequence[tuple[Callable[[str], bool], refusals.Dialect]] = (
+    (lfs_errors.speaks_at, lfs_errors.answer),
+    (hf_errors.speaks_at, hf_errors.answer),
+    (xet_errors.speaks_at, xet_errors.answer),
+)
+"""Which paths are a door's, and how it says errors. Whoever asks elsewhere speaks the native dialect."""
+
+
+def _say(scope: Scope, error: RegistryError) -> Response:
+    """The error in the dialect of the door that this request came to."""
+    for speaks_at, answer in _DIALECTS:
+        if speaks_at(scope["path"]):
+            return answer(scope, error)
+    return native_errors.answer(error)
+
+
+def _saying(error: RegistryError) -> ASGIApp:
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        await _say(scope, error)(scope, receive, send)
+
+    return answer
 
 
 def _refusals(settings: Settings) -> Callable[[Scope, Headers], ASGIApp | None]:
@@ -159,7 +193,7 @@ def _refusals(settings: Settings) -> Callable[[Scope, Headers], ASGIApp | None]:
             refuse_odd_hosts(headers)
             refuse_outdated(settings.min_client, scope["path"], headers)
         except RegistryError as error:
-            return native_errors.answer(error)
+            return _saying(error)
         return None
 
     return refuse

@@ -66,6 +66,14 @@ class NotFound(RegistryError):
     type = "not_found_error"
 
 
+class RevisionNotFound(NotFound):
+    """The model is there; no commit, branch, tag, version or alias of it has this name, or not for this caller."""
+
+
+class EntryNotFound(NotFound):
+    """The revision is there and has no file or folder of this name."""
+
+
 class MethodNotAllowed(BadRequest):
     """The path is there, the method is not."""
 

@@ -389,12 +389,14 @@ def _desugar(sign: str, bound: _Partial) -> tuple[Comparator, ...]:
     }[sign]
 
 
+_COMMIT = re.compile(r"[0-9A-Fa-f]{40}")
+
+
 class Alias(str):
     """A movable name for one version, such as `production`; its case counts."""
 
     __slots__ = ()
     _FORM: ClassVar = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,49}")
-    _COMMIT: ClassVar = re.compile(r"[0-9A-Fa-f]{40}")
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -414,12 +416,44 @@ class Alias(str):
             return "the word is reserved"
         if text.endswith(_IMAGE_SUFFIX):
             return "the ending '-image' is kept for container images"
-        if cls._COMMIT.fullmatch(text):
+        if _COMMIT.fullmatch(text):
             return "40 hex digits name a commit"
         if _is_version(text.replace("_", "+")):  # container tags write the '+' of a version as '_'
             return "it reads as a version"
         if is_range(text):
             return "it reads as a version range"
+        return None
+
+
+class RefName(str):
+    """The name of a branch, or of a tag that is no version: what Git takes, and what leads nowhere else already."""
+
+    __slots__ = ()
+    _FAULTS: ClassVar = re.compile(r"[ ~^:?*\[\\]|\.\.|//|@\{|/\.|\.lock(?:/|\Z)|\A[-/.]|[/.]\Z|\A@\Z")
+    _RESERVED: ClassVar = frozenset({"main", "latest", "head"})
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        if not text or len(text) > 200 or not text.isprintable() or cls._FAULTS.search(text):
+            raise InvalidName(
+                f"{_shown(text)} cannot name a branch or tag: use 1 to 200 characters without spaces and any of "
+                "'~^:?*[\\', no '..', and neither '/' nor '.' at either end"
+            )
+        if fault := cls._find_clash(text):
+            raise InvalidName(f"'{text}' cannot name a branch or tag: {fault}")
+        return cls(text)
+
+    @classmethod
+    def _find_clash(cls, text: str) -> str | None:
+        """What else the text already means, if anything."""
+        if text.lower() in cls._RESERVED or text.startswith("refs/"):
+            return "the word is reserved"
+        if _COMMIT.fullmatch(text):
+            return "40 hex digits name a commit"
+        if _is_version(text.removeprefix("v")):
+            return "it reads as a version, which only publishing makes"
+        if is_range(text):
+            return "it reads as a range of versions; a version has three numbers, as in '1.0.0'"
         return None
 
 

@@ -59,6 +59,10 @@ class Settings(BaseSettings):
     limits: str = Field(
         "memory", description="Where rate limits are counted: `memory` (each server for itself), `redis://…` or `off`."
     )
+    xet: bool = Field(
+        True,
+        description="Cut large files into chunks in the background, so that clients of Xet are offered them too.",
+    )
     public_url: str | None = Field(
         None, description="What absolute links are built from. The request's own Host header when unset."
     )
@@ -96,6 +100,12 @@ class Settings(BaseSettings):
     upload_ttl_seconds: int = Field(7 * 86400, ge=1, description="Unfinished uploads older than this are thrown away.")
     gc_grace_seconds: int = Field(
         86400, ge=0, description="Bytes that nothing needs are kept this long before clean-up removes them."
+    )
+    xorb_grace_seconds: int = Field(
+        22 * 86400,
+        ge=0,
+        description="Chunks that no file needs are kept this long: clients of Xet build for three weeks on what they "
+        "sent once. Less makes them send more again.",
     )
     gc_interval_seconds: int = Field(3600, ge=0, description="Time between clean-ups; 0 for none.")
     database_timeout_seconds: float = Field(

@@ -11,8 +11,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from steelyard.server.context import Registry
+from steelyard.server.core.commits import Words, create_tree, sha_of
 from steelyard.server.db.engine import Database
 from steelyard.server.db.migrate import downgrade, migrate
+from steelyard.server.db.tables import Branch, Commit, Model, Org, TreeBlob, Version
 from tests.house import Person, Registered
 from tests.house.people import oid_of
 from tests.house.postgres import postgres_url
@@ -101,6 +104,12 @@ def upgraded(url: str, data: Path) -> Iterator[Registered]:
         yield registered
 
 
+def registry_of(registered: Registered) -> Registry:
+    registry = registered.client.app.state.registry  # type: ignore[attr-defined]
+    assert isinstance(registry, Registry)
+    return registry
+
+
 def person(registered: Registered, name: str) -> Person:
     return Person(registered.client, name, RELEASE["tokens"][name])
 
@@ -144,6 +153,46 @@ def test_what_was_settled_stays_so(url: str, data: Path) -> None:
         assert owner.get("/org/acme/models/Tiny.Net").json()["version"] == latest
 
 
+def test_every_version_has_the_commit_that_publishing_would_make_now(url: str, data: Path) -> None:
+    with upgraded(url, data) as registered:
+        with registry_of(registered).database.read() as session:
+            rows = session.execute(
+                sa.select(Version, Commit, Model, Org)
+                .join_from(Version, Commit, Commit.id == Version.commit_id)
+                .join(Model, Model.id == Version.model_id)
+                .join(Org, Org.id == Model.org_id)
+                .order_by(Version.id)
+            ).all()
+            count = len(session.scalars(sa.select(Version.id)).all())
+            line: dict[int, Commit] = {}
+            for version, commit, model, org in rows:
+                words = Words(
+                    f"Publish {version.version}", version.summary or "", version.origin["registry"]["published_by"]
+                )
+                sha = sha_of(org, model, line.get(model.id), version.artifacts_hash, words, is_draft=False)
+                assert (commit.sha, commit.tree_id, commit.is_draft) == (sha, version.tree_id, False)
+                assert commit.parent_id == (line[model.id].id if model.id in line else None)
+                assert (commit.author, commit.created_at) == (words.author, version.created_at)
+                line[model.id] = commit
+        assert len(rows) == count > len(line) > 1
+
+
+def test_main_of_every_model_is_at_its_latest_version_and_goes_on(url: str, data: Path) -> None:
+    with upgraded(url, data) as registered:
+        database = registry_of(registered).database
+        with database.read() as session:
+            mains = dict(session.execute(sa.select(Branch.model_id, Branch.commit_id)).all())
+            at = {version.commit_id: version for version in session.scalars(sa.select(Version))}
+            for model in session.scalars(sa.select(Model)):
+                assert model.id not in mains or mains[model.id] in at
+                if model.latest_version_id is not None:
+                    assert at[mains[model.id]].id == model.latest_version_id
+        assert person(registered, "ada").publish("acme/Tiny.Net:3.0.0", {"a.bin": b"new"}).status_code == 201
+        with database.read() as session:
+            new = session.scalars(sa.select(Commit).order_by(Commit.id.desc()).limit(1)).one()
+            assert (new.title, new.parent_id) == ("Publish 3.0.0", mains[new.model_id])
+
+
 def test_the_way_back_and_up_again_keeps_every_row(url: str, data: Path) -> None:
     with closing(Database(url)) as database:
         before = rows_of(database)
@@ -158,3 +207,21 @@ def test_the_way_back_and_up_again_keeps_every_row(url: str, data: Path) -> None
     with upgraded(url, data) as registered:
         path = "/org/acme/models/Tiny.Net"
         assert person(registered, "bob").get(path).json() == RELEASE["answers"][path]
+
+
+def test_the_way_back_leaves_no_files_of_drafts(url: str, data: Path) -> None:
+    """The release before does not know that nothing has them any more, and would keep their bytes for ever."""
+    with upgraded(url, data) as registered:
+        database = registry_of(registered).database
+        with database.write() as session:
+            [model_id, tree_id] = session.execute(sa.select(Version.model_id, Version.tree_id).limit(1)).one()
+            blob_id = session.scalars(sa.select(TreeBlob.blob_id).where(TreeBlob.tree_id == tree_id)).first()
+            draft = create_tree(session, [("a.bin", "sha256:" + 64 * "0", 1)], [blob_id] if blob_id else [])
+            session.add(Commit(model_id=model_id, sha=40 * "0", tree_id=draft.id, title="", author=""))
+        with closing(Database(url)) as old:
+            trees = len(rows_of(old)["trees"])
+    with closing(Database(url)) as database:
+        downgrade(database, "0002")
+        rows = rows_of(database)
+    assert len(rows["trees"]) == trees - 1
+    assert {row["tree_id"] for row in rows["tree_blobs"]} == {row["id"] for row in rows["trees"]}

@@ -59,9 +59,9 @@ def send_parts(direct: S3Direct, handle: str, parts: list[bytes], *, bound: bool
         assert status == 200, body
 
 
-def link_to(direct: S3Direct, key: str = KEY, ttl_seconds: int = 60) -> str:
+def link_to(direct: S3Direct, key: str = KEY, ttl_seconds: int = 60, span: str | None = None) -> str:
     return direct.link_blob(
-        key, ttl_seconds=ttl_seconds, content_type="application/x-ours", content_disposition=DISPOSITION
+        key, ttl_seconds=ttl_seconds, content_type="application/x-ours", content_disposition=DISPOSITION, span=span
     )
 
 
@@ -216,6 +216,13 @@ def test_a_blob_is_fetched_by_a_link_whole_or_by_range(store: S3Store, direct: S
     some = urllib3.request("GET", url, headers={"Range": "bytes=1000-1009"})
     assert (some.status, some.data) == (206, CONTENT[1000:1010])
     assert some.headers["content-range"] == f"bytes 1000-1009/{len(CONTENT)}"
+
+
+def test_a_link_to_a_span_of_a_blob_opens_just_that(store: S3Store, direct: S3Direct) -> None:
+    url = link_to(direct, put(store, CONTENT), span="bytes=1000-1009")
+    assert send("GET", url, headers={"Range": "bytes=1000-1009"}) == (206, CONTENT[1000:1010])
+    for other in ({}, {"Range": "bytes=1000-1010"}, {"Range": "bytes=0-"}):
+        assert send("GET", url, headers=other)[0] == 403, other
 
 
 def test_a_link_to_one_blob_opens_no_other_and_changes_nothing(store: S3Store, direct: S3Direct) -> None:

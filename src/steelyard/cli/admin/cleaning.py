@@ -15,6 +15,7 @@ _WHY_ORPHAN = {
     "blob": "no row stands for it: left by a server that ended before it wrote one",
     "stage": "left by an upload that never ended",
 }
+_WHY_XORB = "no file is made of it, and no client builds on it any more"
 _WHY_UPLOAD = "nobody went on with this upload"
 _FIRST_NAMES = 20  # files of versions that are named for people; JSON has them all
 
@@ -28,6 +29,9 @@ _FIRST_NAMES = 20  # files of versions that are named for people; JSON has them 
 def gc(settings: Settings, dry_run: bool, grace_seconds: int | None, even_most: bool, as_json: bool) -> None:
     """Remove bytes that nothing needs, also while servers run.
 
+    Chunks that clients of Xet may still build on are kept for xorb_grace_seconds; with --grace-seconds they go as the
+    rest, and these clients then send more.
+
     Where the database knows less than half of what the store holds, it may be the wrong one, or one from long ago:
     then what it does not know is left alone unless --even-most is given.
     """
@@ -35,12 +39,22 @@ def gc(settings: Settings, dry_run: bool, grace_seconds: int | None, even_most: 
     run = preview if dry_run else collect
     with opened(settings) as (database, store):
         ttl = settings.upload_ttl_seconds
-        found = run(database, store, grace_seconds=grace, upload_ttl_seconds=ttl, even_most=even_most)
-        later = preview(database, store, grace_seconds=0, upload_ttl_seconds=ttl, even_most=even_most)
+        xorb_grace = settings.xorb_grace_seconds if grace_seconds is None else grace_seconds
+        found = run(
+            database,
+            store,
+            grace_seconds=grace,
+            xorb_grace_seconds=xorb_grace,
+            upload_ttl_seconds=ttl,
+            even_most=even_most,
+        )
+        later = preview(
+            database, store, grace_seconds=0, xorb_grace_seconds=0, upload_ttl_seconds=ttl, even_most=even_most
+        )
     waiting = later.freed_bytes - (found.freed_bytes if dry_run else 0)
     document = {**_collected(found, dry_run=dry_run), "waiting_bytes": waiting}
-    told = _told(found, dry_run=dry_run)
-    answer(as_json, document, f"{told}; {waiting} bytes wait for their grace (--grace-seconds 0 takes them now)")
+    lines = _told(found, dry_run=dry_run)
+    answer(as_json, document, f"{lines}; {waiting} bytes wait for their grace (--grace-seconds 0 takes them now)")
 
 
 def _collected(found: Collected, *, dry_run: bool) -> dict[str, Any]:
@@ -49,6 +63,7 @@ def _collected(found: Collected, *, dry_run: bool) -> dict[str, Any]:
         "dry_run": dry_run,
         "freed_bytes": found.freed_bytes,
         "blobs": [{"name": name, "size": size, "why": _WHY_BLOB} for name, size in found.blobs],
+        "xorbs": [{"name": name, "size": size, "why": _WHY_XORB} for name, size in found.xorbs],
         "orphans": orphans,
         "uploads": [
             {
@@ -67,6 +82,7 @@ def _collected(found: Collected, *, dry_run: bool) -> dict[str, Any]:
 
 def _told(found: Collected, *, dry_run: bool) -> str:
     lines = [f"{name}  {size} bytes  {_WHY_BLOB}" for name, size in found.blobs]
+    lines += [f"{name}  {size} bytes  {_WHY_XORB}" for name, size in found.xorbs]
     lines += [f"{name.name}  {name.size_bytes} bytes  {_WHY_ORPHAN[name.kind]}" for name in found.orphans]
     lines += [
         f"{upload.oid}  for {upload.org}  {_WHY_UPLOAD} since {upload.touched_at:%Y-%m-%d %H:%M}"

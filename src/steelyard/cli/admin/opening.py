@@ -9,6 +9,7 @@ import click
 
 from steelyard.cli.serve import cause_of
 from steelyard.server.app import open_store
+from steelyard.server.core.layouts import open_chunked
 from steelyard.server.db.engine import Database
 from steelyard.server.db.migrate import migrate, standing
 from steelyard.server.errors import RegistryError
@@ -35,7 +36,7 @@ def opened(settings: Settings) -> Iterator[tuple[Database, BlobStore]]:
                 "release has migrated them; docs/operations.md has the steps of an upgrade."
             )
         migrate(database)  # to nothing else; but it says what is wrong with a newer one, or with half a copy
-        yield database, open_store(settings)
+        yield database, open_chunked(open_store(settings), database)
 
 
 def _open_database(settings: Settings) -> Database:

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from steelyard.server.core import commits
 from steelyard.server.core.access import Action, Actor, allow
 from steelyard.server.core.audit import record
 from steelyard.server.core.models import Found
 from steelyard.server.db.tables import Alias, AliasMove, Version, utc_now
-from steelyard.server.errors import NotFound
+from steelyard.server.errors import AlreadyExists, NotFound
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +26,14 @@ class AliasState:
 def set_alias(
     session: Session, actor: Actor, found: Found, version: Version, alias: str, *, protected: bool | None = None
 ) -> Alias:
-    """Point an alias at a version, from wherever it points now. Protected ones are for owners to move."""
+    """Point an alias at a version, from wherever it points now. Protected ones are for owners to move. Raises
+    `AlreadyExists` where a branch or a tag has the name."""
     row = _find_alias(session, found.model.id, alias)
     if protected is not None or (row is not None and row.protected and row.version_id != version.id):
         allow(actor, Action.PROTECT_ALIAS, found.org.id)
     before = session.get_one(Version, row.version_id).version if row else None
     if row is None:
+        _refuse_taken(session, found, alias)
         row = Alias(model_id=found.model.id, alias=alias, version_id=version.id)
         session.add(row)
     row.version_id = version.id
@@ -75,6 +78,12 @@ def find_version_of_alias(session: Session, model_id: int, alias: str) -> Versio
 
 def _find_alias(session: Session, model_id: int, alias: str) -> Alias | None:
     return session.scalar(select(Alias).where(Alias.model_id == model_id, Alias.alias == alias))
+
+
+def _refuse_taken(session: Session, found: Found, alias: str) -> None:
+    """A name leads to one thing, whoever asks: members would get to the branch."""
+    if commits.has_ref(session, found.model.id, alias):
+        raise AlreadyExists(f"'{found.full_name}' has a branch or tag '{alias}'. Choose another alias.")
 
 
 def _moves_of(session: Session, model_id: int, aliases: Sequence[str]) -> dict[str, list[AliasMove]]:

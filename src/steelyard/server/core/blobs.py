@@ -8,12 +8,28 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, delete, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, case, delete, exists, func, insert, or_, select, union, update
 from sqlalchemy.orm import Session
 
+from steelyard.server.core import chunking
 from steelyard.server.db.engine import Database, in_batches
-from steelyard.server.db.tables import Blob, Garbage, Model, OrgBlob, TreeBlob, Upload, Version, utc_now
+from steelyard.server.db.tables import (
+    Blob,
+    Commit,
+    Garbage,
+    Model,
+    OrgBlob,
+    OrgXorb,
+    Recipe,
+    RecipeXorb,
+    TreeBlob,
+    Upload,
+    Version,
+    Xorb,
+    utc_now,
+)
 from steelyard.server.names import Oid
+from steelyard.server.storage.chunked import is_chunked
 
 _ROWS_AT_ONCE = 500
 
@@ -46,11 +62,42 @@ def find_held(session: Session, org_id: int, oids: Collection[str]) -> dict[str,
     return held
 
 
+def find_of_model(session: Session, model_id: int, oids: Collection[str], *, drafts: bool) -> dict[str, HeldBlob]:
+    """Those of the OIDs that a version of the model has, or with `drafts` any commit of it."""
+    found: dict[str, HeldBlob] = {}
+    tables = (Version, Commit) if drafts else (Version,)
+    trees = union(*(select(table.tree_id).where(table.model_id == model_id) for table in tables))
+    for some in in_batches(oids):
+        query = select(Blob.id, Blob.oid, Blob.size_bytes, Blob.key).join(TreeBlob, TreeBlob.blob_id == Blob.id)
+        query = query.where(Blob.oid.in_(some), TreeBlob.tree_id.in_(trees)).distinct()
+        found.update((row.oid, HeldBlob(*row)) for row in session.execute(query))
+    return found
+
+
 def find_keys(session: Session, oids: Collection[str]) -> dict[str, str]:
     """OID -> physical name. For callers who have shown that they may read what holds them."""
     found: dict[str, str] = {}
     for some in in_batches(oids):
         found.update(session.execute(select(Blob.oid, Blob.key).where(Blob.oid.in_(some))).all())
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class HubForm:
+    """What the Hub's clients know bytes by: Git's SHA-1, of those that came inside a commit, and the name of the file
+    that Xet makes of chunks, of those that it has."""
+
+    key: str
+    git_sha1: str | None
+    xet_hash: str | None
+
+
+def find_hub_forms(session: Session, oids: Collection[str]) -> dict[str, HubForm]:
+    """OID -> what the Hub's clients know it by. For callers who have shown that they may read what holds them."""
+    found: dict[str, HubForm] = {}
+    query = select(Blob.oid, Blob.key, Blob.git_sha1, Recipe.file_hash).outerjoin(Recipe, Recipe.blob_id == Blob.id)
+    for some in in_batches(oids):
+        found.update((row.oid, HubForm(*row[1:])) for row in session.execute(query.where(Blob.oid.in_(some))))
     return found
 
 
@@ -79,7 +126,7 @@ def link(session: Session, org_id: int, oid: str, size_bytes: int, key: str, *, 
     """
     blob = session.scalar(select(Blob).where(Blob.oid == oid))
     if blob is not None and blob.key == lost_key:
-        blob.key = key
+        move(session, blob, key)
     if blob is None:
         blob = Blob(oid=oid, size_bytes=size_bytes, key=key)
         session.add(blob)
@@ -92,6 +139,14 @@ def link(session: Session, org_id: int, oid: str, size_bytes: int, key: str, *, 
     return blob.key
 
 
+def move(session: Session, blob: Blob, key: str) -> None:
+    """A blob's bytes are those of another name from now on: it had lost its own. What it was made of is forgotten."""
+    if is_chunked(blob.key):
+        session.execute(delete(Recipe).where(Recipe.blob_id == blob.id))
+    blob.key = key
+    chunking.enqueue(session, [blob.id])
+
+
 def held_bytes(session: Session, org_id: int) -> int:
     """How many bytes the organisation holds, each digest counted once."""
     total = select(func.coalesce(func.sum(Blob.size_bytes), 0)).join(OrgBlob, OrgBlob.blob_id == Blob.id)
@@ -101,13 +156,15 @@ def held_bytes(session: Session, org_id: int) -> int:
 def attach(session: Session, tree_id: int, blob_ids: Iterable[int]) -> None:
     """Note that a tree needs these bytes."""
     rows = [{"tree_id": tree_id, "blob_id": blob_id} for blob_id in sorted(set(blob_ids))]
-    session.execute(insert(TreeBlob), rows)
+    if rows:
+        session.execute(insert(TreeBlob), rows)
+        chunking.enqueue(session, [row["blob_id"] for row in rows])
 
 
 def list_unneeded(session: Session, until: datetime) -> list[tuple[int | None, int]]:
     """`(org_id, blob_id)` of links that nothing has needed since that moment, and `(None, blob_id)` of bytes that no
     organisation holds. Only a look: `let_go` asks again, in the transaction that lets go."""
-    links = session.execute(select(OrgBlob.org_id, OrgBlob.blob_id).where(_unneeded_link(until)))
+    links = session.execute(select(OrgBlob.org_id, OrgBlob.blob_id).where(unneeded_link(until)))
     unheld = session.scalars(select(Blob.id).where(*_ORPHANED))
     return [*((org_id, blob_id) for org_id, blob_id in links), *((None, blob_id) for blob_id in unheld)]
 
@@ -115,37 +172,59 @@ def list_unneeded(session: Session, until: datetime) -> list[tuple[int | None, i
 def let_go(session: Session, some: Sequence[tuple[int | None, int]], until: datetime) -> list[tuple[str, int]]:
     """Let go of those of these that are unneeded still: the links, then the bytes that no organisation holds any more.
 
-    Answers `(oid, size_bytes)` of the bytes let go; their keys are in `garbage` until the store has deleted them.
+    Answers `(oid, size_bytes)` of the bytes let go; their keys are in `garbage` until the store has deleted them. What
+    is made of chunks takes no bytes itself: these are xorbs'.
     """
     for org_id in {org_id for org_id, _ in some if org_id is not None}:
         ids = [blob_id for held_by, blob_id in some if held_by == org_id]
-        where = (OrgBlob.org_id == org_id, OrgBlob.blob_id.in_(ids), _unneeded_link(until))
+        where = (OrgBlob.org_id == org_id, OrgBlob.blob_id.in_(ids), unneeded_link(until))
         session.execute(delete(OrgBlob).where(*where), execution_options={"synchronize_session": False})
-    query = select(Blob.id, Blob.oid, Blob.key, Blob.size_bytes)
+    query = select(Blob.id, Blob.oid, Blob.key, _STORED_BYTES)
     orphans = session.execute(query.where(Blob.id.in_({blob_id for _, blob_id in some}), *_ORPHANED)).all()
-    session.execute(delete(Blob).where(Blob.id.in_([row.id for row in orphans])))
-    session.add_all(Garbage(key=row.key) for row in orphans)
-    return [(row.oid, row.size_bytes) for row in orphans]
+    ids = [row.id for row in orphans]
+    for table, column in ((Recipe, Recipe.blob_id), (Xorb, Xorb.blob_id), (Blob, Blob.id)):
+        session.execute(delete(table).where(column.in_(ids)))
+    session.add_all(Garbage(key=row.key) for row in orphans if not is_chunked(row.key))
+    return [(row.oid, row[3]) for row in orphans]
 
 
-def list_collectable(session: Session, org_grace_until: datetime) -> list[tuple[str, int]]:
-    """What `collect` would let go: `(oid, size_bytes)`."""
-    kept = exists().where(OrgBlob.blob_id == Blob.id, ~_unneeded_link(org_grace_until))
-    query = select(Blob.oid, Blob.size_bytes).where(~kept, ~exists().where(TreeBlob.blob_id == Blob.id))
-    return [(oid, size) for oid, size in session.execute(query)]
+def list_collectable(session: Session, org_grace_until: datetime) -> dict[int, tuple[str, int]]:
+    """What `collect` would let go, but for what is built on it: number -> `(oid, size_bytes)`."""
+    kept = exists().where(OrgBlob.blob_id == Blob.id, ~unneeded_link(org_grace_until))
+    query = select(Blob.id, Blob.oid, _STORED_BYTES).where(~kept, ~exists().where(TreeBlob.blob_id == Blob.id))
+    return {blob_id: (oid, size) for blob_id, oid, size in session.execute(query)}
 
 
-_ORPHANED = (~exists().where(OrgBlob.blob_id == Blob.id), ~exists().where(TreeBlob.blob_id == Blob.id))
+_STORED_BYTES = case((Blob.key.like("%.x%"), 0), else_=Blob.size_bytes)
+
+_BUILT_ON = exists().where(
+    Xorb.blob_id == Blob.id,
+    or_(
+        exists().where(OrgXorb.xorb_id == Xorb.id),
+        exists().where(RecipeXorb.xorb_id == Xorb.id, RecipeXorb.blob_id != Xorb.blob_id),
+    ),
+)
+"""Xorbs stand over the blob that a file is made of, or that some client may build on."""
+
+_ORPHANED = (
+    ~exists().where(OrgBlob.blob_id == Blob.id),
+    ~exists().where(TreeBlob.blob_id == Blob.id),
+    ~_BUILT_ON,
+)
 
 
-def _unneeded_link(until: datetime) -> ColumnElement[bool]:
-    needed = (
+def unneeded_link(until: datetime) -> ColumnElement[bool]:
+    """Whether nothing in its organisation has needed an `OrgBlob` since that moment."""
+    return (OrgBlob.touched_at <= until) & ~_needed_by(Version) & ~_needed_by(Commit)
+
+
+def _needed_by(table: type[Version | Commit]) -> ColumnElement[bool]:
+    return (
         exists()
         .where(TreeBlob.blob_id == OrgBlob.blob_id)
-        .where(Version.tree_id == TreeBlob.tree_id)
-        .where(Model.id == Version.model_id, Model.org_id == OrgBlob.org_id)
+        .where(table.tree_id == TreeBlob.tree_id)
+        .where(Model.id == table.model_id, Model.org_id == OrgBlob.org_id)
     )
-    return (OrgBlob.touched_at <= until) & ~needed
 
 
 def list_garbage(session: Session) -> list[str]:
@@ -167,10 +246,11 @@ def disown(session: Session, keys: Collection[str]) -> set[str]:
 
 
 def find_unknown(session: Session, keys: Collection[str]) -> set[str]:
-    """Those of these physical names that no row stands for: not of bytes, of an unfinished upload, or of garbage."""
+    """Those of these physical names that no row stands for: not of bytes, of chunks, of an unfinished upload, or of
+    garbage."""
     unknown = set(keys)
     for some in in_batches(keys):
-        for column in (Blob.key, Upload.key, Garbage.key):
+        for column in (Blob.key, Xorb.key, Upload.key, Garbage.key):
             unknown.difference_update(session.scalars(select(column).where(column.in_(some))))
     return unknown
 

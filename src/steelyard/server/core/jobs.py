@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from steelyard.server.db.engine import in_batches
 from steelyard.server.db.tables import Job, utc_now
 
-PROVE, CLEAN_UP = "prove", "gc"
+PROVE, CLEAN_UP, CHUNK = "prove", "gc", "chunk"
 LONGEST_PAUSE_SECONDS = 60
 
 
@@ -71,6 +71,17 @@ def enqueue(session: Session, kind: str, subject: str = "", *, run_at: datetime 
         session.add(job)
         session.flush()
     return job
+
+
+def enqueue_all(session: Session, kind: str, subjects: Sequence[str]) -> None:
+    """Have this done of each of these, as soon as somebody can; of 500 at most."""
+    waiting = set(session.scalars(select(Job.subject).where(Job.kind == kind, Job.subject.in_(subjects))))
+    session.add_all(Job(kind=kind, subject=subject) for subject in subjects if subject not in waiting)
+
+
+def forget(session: Session, kind: str) -> None:
+    """Nobody has to do any of these."""
+    session.execute(delete(Job).where(Job.kind == kind))
 
 
 def schedule(session: Session, kind: str, run_at: datetime) -> None:

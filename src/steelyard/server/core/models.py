@@ -9,7 +9,7 @@ from typing import Any, Literal
 from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, insert, or_, select
 from sqlalchemy.orm import Session, defer
 
-from steelyard.server.core import blobs
+from steelyard.server.core import blobs, commits
 from steelyard.server.core.access import Action, Actor, allow, visible_to
 from steelyard.server.core.audit import record
 from steelyard.server.core.orgs import get_org
@@ -21,7 +21,6 @@ from steelyard.server.db.tables import (
     ModelFacet,
     Org,
     SpentVersion,
-    Tree,
     Version,
     utc_now,
 )
@@ -143,21 +142,20 @@ def delete_model(session: Session, actor: Actor, found: Found) -> None:
     held = list(session.scalars(select(Alias.alias).where(Alias.model_id == model.id).order_by(Alias.alias)))
     if held:
         raise Conflict(f"Aliases hold versions of '{found.full_name}': {', '.join(held[:20])}. Remove them first.")
-    rows = session.execute(
-        select(Version.id, Version.version, Version.tree_id).where(Version.model_id == model.id)
-    ).all()
-    spend(session, found, [row.version for row in rows])
+    numbers = list(session.scalars(select(Version.version).where(Version.model_id == model.id)))
+    trees = commits.list_trees(session, model.id)
+    spend(session, found, numbers)
     model.latest_version_id = None
     session.flush()
-    blobs.begin_grace(session, found.org.id, [row.tree_id for row in rows])
+    blobs.begin_grace(session, found.org.id, trees)
     session.execute(delete(Version).where(Version.model_id == model.id))
-    for row in rows:
-        session.execute(delete(Tree).where(Tree.id == row.tree_id))
+    commits.delete_all(session, model.id)
+    commits.delete_trees(session, trees)
     session.execute(delete(ModelFacet).where(ModelFacet.model_id == model.id))
     session.execute(delete(AliasMove).where(AliasMove.model_id == model.id))
     session.execute(delete(IdempotencyKey).where(IdempotencyKey.model_id == model.id))
     session.delete(model)
-    record(session, actor, "model.delete", found.full_name, org_id=found.org.id, versions=len(rows))
+    record(session, actor, "model.delete", found.full_name, org_id=found.org.id, versions=len(numbers))
 
 
 def spend(session: Session, found: Found, versions: Sequence[str]) -> None:

@@ -4,21 +4,23 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 from sqlalchemy.orm import Session
 
-from steelyard.server.core import blobs, uploads
+from steelyard.server.core import commits
 from steelyard.server.core.access import Action, Actor, allow
 from steelyard.server.core.aliases import set_alias
 from steelyard.server.core.audit import record
 from steelyard.server.core.blobs import HeldBlob
+from steelyard.server.core.commits import MAIN, Words, create_commit
+from steelyard.server.core.holding import get_held
 from steelyard.server.core.lineage import find_parents
 from steelyard.server.core.models import Found, create_model, find_model, latest_query, refresh_latest
 from steelyard.server.core.versions import find_version, standing_of
 from steelyard.server.core.weights import size_category
-from steelyard.server.db.tables import IdempotencyKey, Model, Org, SpentVersion, Tree, Version, utc_now
-from steelyard.server.errors import AlreadyExists, Conflict, Fault, Invalid
+from steelyard.server.db.tables import Commit, IdempotencyKey, Model, Org, SpentVersion, Tree, Version, utc_now
+from steelyard.server.errors import AlreadyExists, Fault, Invalid
 from steelyard.server.names import ModelName
 from steelyard.server.names import Version as SemVer
 
@@ -85,29 +87,41 @@ def look_ahead(
     model = None if faults else find_model(session, org, name)
     if model is not None and _find_earlier(session, actor, org, model, new):
         return []
-    held = _held(session, org, new.artifacts, faults)
+    held = get_held(session, org, new.artifacts, faults)
     return [(p, held[oid]) for p, oid in new.artifacts.items() if p.lower().endswith((".safetensors", ".gguf"))]
 
 
 def publish(
-    session: Session, actor: Actor, org: Org, name: ModelName, new: NewVersion, *, parameters: int | None = None
+    session: Session,
+    actor: Actor,
+    org: Org,
+    name: ModelName,
+    new: NewVersion,
+    *,
+    parameters: int | None = None,
+    commit: Commit | None = None,
 ) -> Published:
     """Make a version visible, whole. The same again changes nothing; anything different under its number is
     `AlreadyExists`. Raises `Invalid` naming every OID that the organisation does not hold, and `Conflict` while bytes
-    are being proven. `parameters` is how many its weights have, where that is known."""
+    are being proven. `parameters` is how many its weights have, where that is known. `commit` is the one that has the
+    files already; without it, one is made, and `main` moved there when the version is the latest."""
     allow(actor, Action.PUBLISH, org.id)
     model = find_model(session, org, name, lock=True)
     earlier = model and _find_earlier(session, actor, org, model, new)
     if earlier:
         return earlier
-    held = _held(session, org, new.artifacts, ())
+    held = get_held(session, org, new.artifacts)
     if model is None:
         model = create_model(session, actor, org, name, is_public=new.is_public)
     found = Found(model, org)
     number = _choose_number(session, found, new)
-    version = _add_version(session, actor, found, number, new, held, parameters)
+    tree = session.get_one(Tree, commit.tree_id) if commit else _create_tree(session, new, held)
+    made = commit or _commit(session, actor, found, number, new, tree)
+    version = _add_version(session, actor, found, number, new, made, tree, parameters)
     _remember(session, actor, model, new, number)
     refresh_latest(session, model, found.full_name)
+    if commit is None and model.latest_version_id == version.id:
+        commits.move(session, model.id, MAIN, made)
     for alias in new.aliases:
         set_alias(session, actor, found, version, alias)
     target = f"{found.full_name}:{number}"
@@ -125,9 +139,10 @@ def _find_earlier(session: Session, actor: Actor, org: Org, model: Model, new: N
     if not version:
         return None
     if version.content_sha256 != new.content_sha256:
-        what = "files" if version.artifacts_hash != new.artifacts_hash else "description (the files are the same)"
+        differs = version.artifacts_hash != new.artifacts_hash
+        what = "other files" if differs else "another description (the files are the same)"
         raise AlreadyExists(
-            f"{org.slug}/{model.name}:{number} is published with a different {what}, and versions never change. "
+            f"{org.slug}/{model.name}:{number} is published with {what}, and versions never change. "
             "Publish under a new number."
         )
     return Published(Found(model, org), version, created=False)
@@ -195,41 +210,19 @@ def _is_spent(session: Session, found: Found, number: SemVer) -> bool:
     return session.get(SpentVersion, (found.org.id, found.model.name_key, str(number))) is not None
 
 
-# --- the bytes
-
-
-def _held(session: Session, org: Org, artifacts: Mapping[str, str], faults: Sequence[Fault]) -> dict[str, HeldBlob]:
-    sayable = {oid for oid in artifacts.values() if "\0" not in oid}  # not every database can be asked for the rest
-    held = blobs.find_held(session, org.id, sayable)
-    absent = [(path, oid) for path, oid in artifacts.items() if oid not in held]
-    pending = uploads.list_pending(session, org.id, [oid for _, oid in absent]) if absent else set()
-    missing = [(path, oid) for path, oid in absent if oid not in pending]
-    if faults or missing:
-        _refuse(org, missing, faults)
-    if pending:
-        raise Conflict(
-            f"{len(absent)} of {len(artifacts)} files are still being proven. Publish again in a moment.",
-            retry_after_seconds=uploads.RETRY_SECONDS,
-        )
-    return held
-
-
-def _refuse(org: Org, missing: list[tuple[str, str]], others: Sequence[Fault]) -> NoReturn:
-    faults = [*others] + [
-        Fault(("body", "artifacts", path), f"'{org.slug}' does not hold {oid}", "missing_artifact")
-        for path, oid in missing
-    ]
-    if others:
-        raise Invalid(f"This version cannot be published as it is: {faults[0].msg}.", faults=tuple(faults))
-    path, oid = missing[0]
-    more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-    raise Invalid(
-        f"'{org.slug}' does not hold the bytes of {path} ({oid}){more}. Upload them with `blobs/batch` first.",
-        faults=tuple(faults),
-    )
-
-
 # --- the rows
+
+
+def _create_tree(session: Session, new: NewVersion, held: Mapping[str, HeldBlob]) -> Tree:
+    files = [(path, oid, held[oid].size_bytes) for path, oid in new.artifacts.items()]
+    return commits.create_tree(session, files, {blob.id for blob in held.values()})
+
+
+def _commit(session: Session, actor: Actor, found: Found, number: SemVer, new: NewVersion, tree: Tree) -> Commit:
+    """What the Hub's clients know the version by. Its number is never given again, so that it is never made twice."""
+    words = Words(f"Publish {number}", new.description.summary or "", actor.name)
+    parent = commits.find_head(session, found.model.id, MAIN)
+    return create_commit(session, found.org, found.model, parent, tree.id, new.artifacts_hash, words, is_draft=False)
 
 
 def _add_version(
@@ -238,21 +231,18 @@ def _add_version(
     found: Found,
     number: SemVer,
     new: NewVersion,
-    held: Mapping[str, HeldBlob],
+    commit: Commit,
+    tree: Tree,
     parameters: int | None,
 ) -> Version:
     said, now = new.description, utc_now()
-    files = [[path, oid, held[oid].size_bytes] for path, oid in sorted(new.artifacts.items())]
-    tree = Tree(files=files, file_count=len(files), size_bytes=sum(size for _, _, size in files))
-    session.add(tree)
-    session.flush()
-    blobs.attach(session, tree.id, [blob.id for blob in held.values()])
     version = Version(
         model_id=found.model.id,
         version=str(number),
         precedence=number.precedence,
         standing=standing_of(number),
         tree_id=tree.id,
+        commit_id=commit.id,
         artifacts_hash=new.artifacts_hash,
         content_sha256=new.content_sha256,
         size_bytes=tree.size_bytes,

@@ -1,4 +1,5 @@
-"""What versions promise by their rows: which of them need some bytes, and whether the rows are there that keep these.
+"""What versions and drafts promise by their rows: which of them need some bytes, and whether the rows are there that
+keep these.
 
 Asked by a check of the whole registry, never by a request.
 """
@@ -6,17 +7,17 @@ Asked by a check of the whole registry, never by a request.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from steelyard.server.core import blobs
-from steelyard.server.db.tables import Blob, Model, Org, OrgBlob, Tree, TreeBlob, Version
+from steelyard.server.db.tables import Blob, Commit, Model, Org, OrgBlob, Tree, TreeBlob, Version
 from steelyard.server.names import Oid
 
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """A file of a version, `org/name:version`."""
+    """A file of a version, `org/name:version`, or of a commit that no version has, `org/name@sha`."""
 
     version: str
     path: str
@@ -41,22 +42,33 @@ _VERSIONS = (
 )
 
 
+_DRAFTS = (
+    select(Org.slug, Model.name, Commit.sha, Tree.files)
+    .select_from(Commit)
+    .join(Model, Model.id == Commit.model_id)
+    .join(Org, Org.id == Model.org_id)
+    .join(Tree, Tree.id == Commit.tree_id)
+    .where(~exists().where(Version.tree_id == Commit.tree_id))
+    .order_by(Org.slug, Model.name, Commit.id)
+)
+
+
 def list_uses(session: Session, oid: str, tree_id: int | None = None) -> list[Use]:
-    """Every file of every version that is these bytes; of one tree, whatever its rows say."""
+    """Every file of every version and draft that is these bytes; of one tree, whatever its rows say."""
     needed = select(TreeBlob.tree_id).join(Blob, Blob.id == TreeBlob.blob_id).where(Blob.oid == oid)
-    condition = Version.tree_id.in_(needed) if tree_id is None else Version.tree_id == tree_id
+    condition = Tree.id.in_(needed) if tree_id is None else Tree.id == tree_id
     return [
-        Use(f"{org}/{name}:{version}", path)
-        for org, name, version, files in session.execute(_VERSIONS.where(condition))
+        Use(f"{org}/{name}{mark}{version}", path)
+        for query, mark in ((_VERSIONS, ":"), (_DRAFTS, "@"))
+        for org, name, version, files in session.execute(query.where(condition))
         for path, named, _ in files
         if named == oid
     ]
 
 
 def list_trees(session: Session, *, after_id: int, most: int) -> list[int]:
-    """The numbers of trees that versions have, in their order."""
-    query = select(Version.tree_id).where(Version.tree_id > after_id).distinct().order_by(Version.tree_id)
-    return list(session.scalars(query.limit(most)))
+    """The numbers of trees, in their order."""
+    return list(session.scalars(select(Tree.id).where(Tree.id > after_id).order_by(Tree.id).limit(most)))
 
 
 def find_unrecorded(session: Session, tree_ids: Sequence[int]) -> list[Unrecorded]:
@@ -71,7 +83,7 @@ def find_unrecorded(session: Session, tree_ids: Sequence[int]) -> list[Unrecorde
 def record(session: Session, found: Unrecorded, key: str | None) -> bool:
     """Write the rows that keep these bytes for the tree. Where nothing knows them, `key` is where they lie; answers
     whether it could be done. The tree's version may be gone by now, and the key garbage."""
-    org_id = session.scalar(select(Model.org_id).join(Version).where(Version.tree_id == found.tree_id))
+    org_id = _find_owner(session, found.tree_id)
     blob = session.scalar(select(Blob).where(Blob.oid == found.oid))
     if org_id is None or (blob is None and (key is None or not blobs.find_unknown(session, [key]))):
         return False
@@ -86,11 +98,19 @@ def record(session: Session, found: Unrecorded, key: str | None) -> bool:
     return True
 
 
+def _find_owner(session: Session, tree_id: int) -> int | None:
+    for table in (Version, Commit):
+        query = select(Model.org_id).join(table, table.model_id == Model.id).where(table.tree_id == tree_id)
+        if (org_id := session.scalar(query.limit(1))) is not None:
+            return org_id
+    return None
+
+
 def move(session: Session, oid: str, lost_key: str, key: str) -> bool:
     """Let these bytes, lost under one physical name, be those under another; answers whether it could be done. They may
     have been sent anew by now, and the other name may be somebody's or garbage."""
     blob = session.scalar(select(Blob).where(Blob.oid == oid, Blob.key == lost_key))
     if blob is None or not blobs.find_unknown(session, [key]):
         return False
-    blob.key = key
+    blobs.move(session, blob, key)
     return True

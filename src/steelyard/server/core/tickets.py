@@ -14,14 +14,15 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from steelyard.server.db.tables import SigningKey
-from steelyard.server.errors import Forbidden
+from steelyard.server.errors import Forbidden, RegistryError
 
-Purpose = Literal["upload", "part", "complete", "download"]
+Purpose = Literal["upload", "part", "complete", "download", "xet-read", "xet-write", "xet-data"]
 
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """`subject` is the upload or version; `part` and `oid`, `size_bytes` bind uploads; `expires_at` is a Unix time."""
+    """`subject` is the upload, version or model; `part` and `oid`, `size_bytes` bind uploads; `expires_at` is a Unix
+    time. `span` is what it opens of the subject, where that is not all of it."""
 
     purpose: Purpose
     subject: str
@@ -30,6 +31,7 @@ class Ticket:
     oid: str | None = None
     size_bytes: int | None = None
     part: int | None = None
+    span: str | None = None
 
 
 class TicketOffice:
@@ -42,14 +44,14 @@ class TicketOffice:
         """The ticket as text that fits a query string."""
         return str(self._serializer.dumps(asdict(ticket)))
 
-    def check(self, text: str) -> Ticket:
-        """The ticket, if we signed it and it is not past its end, whatever it is for. Raises `Forbidden`."""
+    def check(self, text: str, *, refusal: type[RegistryError] = Forbidden) -> Ticket:
+        """The ticket, if we signed it and it is not past its end, whatever it is for. Raises the `refusal`."""
         try:
             ticket = Ticket(**self._serializer.loads(text))
         except (BadData, TypeError) as error:
-            raise Forbidden("This link's ticket is not valid. Ask for a new link.") from error
+            raise refusal("This link's ticket is not valid. Ask for a new link.") from error
         if ticket.expires_at <= time.time():
-            raise Forbidden("This link has expired. Ask for a new link.")
+            raise refusal("This link has expired. Ask for a new link.")
         return ticket
 
     def read(self, text: str, purpose: Purpose, subject: str, *, part: int | None = None) -> Ticket:

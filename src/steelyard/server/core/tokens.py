@@ -117,6 +117,11 @@ def list_own_tokens(session: Session, actor: Actor) -> list[tuple[Token, Org | N
     return [(token, org) for token, org in session.execute(query)]
 
 
+def get_token_of(session: Session, actor: Actor) -> Token:
+    """The token that the caller came with; not for an anonymous one."""
+    return session.scalars(select(Token).where(Token.uuid == actor.token_uuid)).one()
+
+
 def list_service_tokens(session: Session, account: ServiceAccount) -> list[tuple[Token, Org | None]]:
     """The live tokens of a service account, newest first."""
     return [(t, org) for t, org in session.execute(_live().where(Token.service_account_id == account.id))]

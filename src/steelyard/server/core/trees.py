@@ -1,4 +1,4 @@
-"""The files of versions, read once: they never change, so that what was read is kept in memory, within bounds."""
+"""The files of versions and commits, read once: they never change, so that they are kept in memory, within bounds."""
 
 import json
 import threading
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from steelyard.server.db.tables import Tree, Version
+from steelyard.server.db.tables import Commit, Tree, Version
 from steelyard.server.watching import UNWATCHED, Watch
 
 MOST_BYTES_KEPT = 128 * 2**20
@@ -26,7 +26,7 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The files of a version by path, in the order of paths; and path -> OID and path -> size as JSON."""
+    """The files of a version or commit by path, in the order of paths; and path -> OID and path -> size as JSON."""
 
     files: Mapping[str, File]
     oids_json: bytes
@@ -39,9 +39,10 @@ class Listing:
 
 
 class TreeCache:
-    """The listings of the versions asked for lately. Kept by the version's UUID, which no other version ever gets.
+    """The listings asked for lately. Kept by a version's UUID, which no other version ever gets, or by a commit's sha,
+    which says what it holds.
 
-    It answers what a version holds, never who may see it. Safe to use from any thread.
+    It answers what they hold, never who may see it. Safe to use from any thread.
     """
 
     def __init__(self, most_bytes: int = MOST_BYTES_KEPT, *, watch: Watch = UNWATCHED) -> None:
@@ -50,14 +51,15 @@ class TreeCache:
         self._kept: OrderedDict[str, Listing] = OrderedDict()
         self._bytes = 0
 
-    def get(self, session: Session, version: Version) -> Listing:
-        """What a version holds."""
-        kept = self._find(version.uuid)
+    def get(self, session: Session, of: Version | Commit) -> Listing:
+        """What a version or a commit holds."""
+        name = of.uuid if isinstance(of, Version) else of.sha
+        kept = self._find(name)
         self._watch.count("tree_cache_misses" if kept is None else "tree_cache_hits")
         if kept is not None:
             return kept
-        listing = _listing([File(*row) for row in session.get_one(Tree, version.tree_id).files])
-        self._keep(version.uuid, listing)
+        listing = _listing([File(*row) for row in session.get_one(Tree, of.tree_id).files])
+        self._keep(name, listing)
         return listing
 
     @property
@@ -65,17 +67,17 @@ class TreeCache:
         """About what all of them take in memory."""
         return self._bytes
 
-    def _find(self, uuid: str) -> Listing | None:
+    def _find(self, name: str) -> Listing | None:
         with self._lock:
-            kept = self._kept.get(uuid)
+            kept = self._kept.get(name)
             if kept is not None:
-                self._kept.move_to_end(uuid)
+                self._kept.move_to_end(name)
             return kept
 
-    def _keep(self, uuid: str, listing: Listing) -> None:
+    def _keep(self, name: str, listing: Listing) -> None:
         with self._lock:
-            if uuid not in self._kept and listing.bytes_kept <= self._most_bytes:
-                self._kept[uuid] = listing
+            if name not in self._kept and listing.bytes_kept <= self._most_bytes:
+                self._kept[name] = listing
                 self._bytes += listing.bytes_kept
             while self._bytes > self._most_bytes:
                 _, dropped = self._kept.popitem(last=False)

@@ -106,7 +106,7 @@ def begin_uploads(
         raise Invalid("Some sizes are not those of the bytes with these digests.", faults=faults)
     blobs.touch(session, org.id, [blob.id for blob in held.values()])
     missing = {item.oid: item for item in wanted if item.oid not in held}
-    _check_room(session, org, list(missing.values()), room)
+    check_room(session, org, list(missing.values()), room)
     offers = _offers(session, actor, org, missing, room.settings, manner)
     return [offers.get(item.oid) or Offer(item, None) for item in wanted]
 
@@ -122,7 +122,8 @@ def _wrong_sizes(wanted: Sequence[Wanted], held: dict[str, HeldBlob]) -> tuple[F
     )
 
 
-def _check_room(session: Session, org: Org, missing: Sequence[Wanted], room: Room) -> None:
+def check_room(session: Session, org: Org, missing: Sequence[Wanted], room: Room) -> None:
+    """Raise `TooLarge` where these bytes would pass what a file, the organisation or the disk may have."""
     settings, incoming = room.settings, sum(item.size_bytes for item in missing)
     largest = max((item.size_bytes for item in missing), default=0)
     if settings.max_file_bytes and largest > settings.max_file_bytes:

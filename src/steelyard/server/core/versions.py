@@ -10,13 +10,13 @@ from typing import Literal
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from steelyard.server.core import blobs
+from steelyard.server.core import blobs, commits
 from steelyard.server.core.access import Actor
 from steelyard.server.core.aliases import aliases_of, find_version_of_alias
 from steelyard.server.core.audit import record
 from steelyard.server.core.models import Found, latest_query, refresh_latest, spend, versions_in_order
 from steelyard.server.core.trees import File, TreeCache
-from steelyard.server.db.tables import Standing, Tree, Version, utc_now
+from steelyard.server.db.tables import Standing, Version, utc_now
 from steelyard.server.errors import Conflict, Fault, Invalid, NotFound
 from steelyard.server.names import Alias, InvalidName, VersionRange, is_range
 from steelyard.server.names import Version as SemVer
@@ -33,10 +33,17 @@ class Resolved:
     manner: Manner
 
 
+def find_latest(session: Session, found: Found) -> Version | None:
+    """The latest version."""
+    latest_id = found.model.latest_version_id
+    return None if latest_id is None else session.get_one(Version, latest_id)
+
+
 def get_latest(session: Session, found: Found) -> Version:
     """The latest version; raises `NotFound`, saying what there is instead."""
-    if found.model.latest_version_id is not None:
-        return session.get_one(Version, found.model.latest_version_id)
+    latest = find_latest(session, found)
+    if latest is not None:
+        return latest
     yanked = list(session.scalars(versions_in_order(found.model.id).limit(5)))
     if yanked:
         names = ", ".join(version.version for version in yanked)
@@ -174,14 +181,16 @@ def delete_version(session: Session, actor: Actor, found: Found, version: Versio
     session.flush()
     blobs.begin_grace(session, found.org.id, [version.tree_id])
     session.execute(delete(Version).where(Version.id == version.id))
-    session.execute(delete(Tree).where(Tree.id == version.tree_id))
+    commits.let_go_of_version(session, found.org.id, found.model.id, version.commit_id, version.tree_id)
     refresh_latest(session, found.model, found.full_name)
+    commits.follow_latest(session, found.model)
     record(session, actor, "version.delete", _full(found, version), org_id=found.org.id)
 
 
 def _moved(session: Session, found: Found, version: Version) -> None:
     version.updated_at = utc_now()
     refresh_latest(session, found.model, found.full_name)
+    commits.follow_latest(session, found.model)
 
 
 def _full(found: Found, version: Version) -> str:

@@ -102,13 +102,15 @@ class User(Table):
 
 
 class Org(Table):
-    """An organisation: the owner of models and bytes."""
+    """An organisation: the owner of models and bytes. `xet_generation` is part of the address that Xet clients keep
+    their caches by."""
 
     __tablename__ = "orgs"
     id: Mapped[int] = mapped_column(primary_key=True)
     uuid: Mapped[str] = mapped_column(line(36), unique=True, default=_new_uuid)
     slug: Mapped[str] = mapped_column(line(64), unique=True)
     name: Mapped[str] = mapped_column(line(200))
+    xet_generation: Mapped[int] = mapped_column(default=0, server_default="0")
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
     updated_at: Mapped[datetime] = mapped_column(default=utc_now)
 
@@ -187,6 +189,47 @@ class Tree(Table):
     size_bytes: Mapped[int]
 
 
+class Commit(Table):
+    """A state of a model's files, as the Hub's clients know it: `sha` is its name, 40 hex digits, and never moves.
+
+    A draft came by a push to a branch; the others were made for versions that came by another door.
+    """
+
+    __tablename__ = "commits"
+    __table_args__ = (UniqueConstraint("model_id", "sha"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    model_id: Mapped[int] = mapped_column(ForeignKey("models.id"))
+    sha: Mapped[str] = mapped_column(line(40))
+    tree_id: Mapped[int] = mapped_column(ForeignKey("trees.id"), index=True)
+    parent_id: Mapped[int | None] = mapped_column(ForeignKey("commits.id"), index=True)
+    is_draft: Mapped[bool] = mapped_column(Boolean, default=True)
+    title: Mapped[str] = mapped_column(Text)
+    message: Mapped[str] = mapped_column(Text, default="")
+    author: Mapped[str] = mapped_column(line(140))
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class Branch(Table):
+    """A line of drafts, and where it has come to."""
+
+    __tablename__ = "branches"
+    model_id: Mapped[int] = mapped_column(ForeignKey("models.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(line(250), primary_key=True)
+    commit_id: Mapped[int] = mapped_column(ForeignKey("commits.id"), index=True)
+    updated_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class Tag(Table):
+    """A name for one commit that is no version's number: those are versions."""
+
+    __tablename__ = "tags"
+    model_id: Mapped[int] = mapped_column(ForeignKey("models.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(line(250), primary_key=True)
+    commit_id: Mapped[int] = mapped_column(ForeignKey("commits.id"), index=True)
+    message: Mapped[str] = mapped_column(Text, default="")
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
 class Standing(IntEnum):
     """How a version stands when the latest is chosen: the higher goes first, and a yanked one never."""
 
@@ -217,6 +260,7 @@ class Version(Table):
     yank_reason: Mapped[str | None] = mapped_column(Text)
     yanked_at: Mapped[datetime | None]
     tree_id: Mapped[int] = mapped_column(ForeignKey("trees.id"), index=True)
+    commit_id: Mapped[int | None] = mapped_column(index=True)  # no foreign key: SQLite adds none to a table of before
     artifacts_hash: Mapped[str] = mapped_column(line(71))
     content_sha256: Mapped[bytes] = mapped_column(LargeBinary(32))
     size_bytes: Mapped[int]
@@ -291,13 +335,17 @@ class AliasMove(Table):
 
 
 class Blob(Table):
-    """Proven bytes. `key` is their physical name in the store and is never used a second time."""
+    """Proven bytes. `key` is their physical name in the store and is never used a second time; of bytes that came in
+    chunks it names nothing there, and they are what their `Recipe` makes of xorbs. `git_sha1` is known of bytes that
+    came inside a commit: they are what the Hub calls regular files.
+    """
 
     __tablename__ = "blobs"
     id: Mapped[int] = mapped_column(primary_key=True)
     oid: Mapped[str] = mapped_column(line(71), unique=True)
     size_bytes: Mapped[int]
     key: Mapped[str] = mapped_column(line(80), unique=True)
+    git_sha1: Mapped[str | None] = mapped_column(line(40))
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
 
 
@@ -317,6 +365,60 @@ class TreeBlob(Table):
     __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012 - SQLAlchemy reads it from the class
     blob_id: Mapped[int] = mapped_column(ForeignKey("blobs.id"), primary_key=True)
     tree_id: Mapped[int] = mapped_column(ForeignKey("trees.id", ondelete="CASCADE"), primary_key=True, index=True)
+
+
+class Xorb(Table):
+    """A run of chunks under one BLAKE3 name (Xet). `chunks` is the table of them, as `xet.xorbs` packs it.
+
+    It has an object of its own in the store, `key`, or stands for a run of a whole blob's bytes, from
+    `blob_offset_bytes` on: then it is `size_bytes` long only when it is sent.
+    """
+
+    __tablename__ = "xorbs"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    hash: Mapped[str] = mapped_column(line(64), unique=True)
+    key: Mapped[str | None] = mapped_column(line(80), unique=True)
+    blob_id: Mapped[int | None] = mapped_column(ForeignKey("blobs.id"), index=True)
+    blob_offset_bytes: Mapped[int] = mapped_column(default=0)
+    size_bytes: Mapped[int]
+    raw_bytes: Mapped[int]
+    chunks: Mapped[bytes]
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class OrgXorb(Table):
+    """An organisation has sent this xorb, or bytes of its own stand behind it. `touched_at` is for clean-up's grace."""
+
+    __tablename__ = "org_xorbs"
+    org_id: Mapped[int] = mapped_column(ForeignKey("orgs.id"), primary_key=True)
+    xorb_id: Mapped[int] = mapped_column(ForeignKey("xorbs.id", ondelete="CASCADE"), primary_key=True, index=True)
+    touched_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class DedupChunk(Table):
+    """A chunk that clients may ask for, and a xorb that has it."""
+
+    __tablename__ = "dedup_chunks"
+    chunk_hash: Mapped[str] = mapped_column(line(64), primary_key=True)
+    xorb_id: Mapped[int] = mapped_column(ForeignKey("xorbs.id", ondelete="CASCADE"), primary_key=True, index=True)
+
+
+class Recipe(Table):
+    """How a blob's bytes are made of chunks: `terms` is a list of `[xorb id, first chunk, end, bytes]`."""
+
+    __tablename__ = "recipes"
+    blob_id: Mapped[int] = mapped_column(ForeignKey("blobs.id"), primary_key=True)
+    file_hash: Mapped[str] = mapped_column(line(64), unique=True)
+    terms: Mapped[list[Any]]
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class RecipeXorb(Table):
+    """Which xorbs a recipe needs: what clean-up must keep."""
+
+    __tablename__ = "recipe_xorbs"
+    blob_id: Mapped[int] = mapped_column(ForeignKey("recipes.blob_id", ondelete="CASCADE"), primary_key=True)
+    xorb_id: Mapped[int] = mapped_column(ForeignKey("xorbs.id"), primary_key=True, index=True)
 
 
 class Garbage(Table):

@@ -28,7 +28,7 @@ from starlette.types import Receive, Scope, Send
 from steelyard.server.core.archive import Archive, FileSlice
 from steelyard.server.doors.ranges import ByteRange, frame_parts, if_match, if_none_match, if_range, parse_range
 from steelyard.server.doors.turns import at_the_store
-from steelyard.server.errors import PreconditionFailed, StorageFailed
+from steelyard.server.errors import Forbidden, PreconditionFailed, StorageFailed
 from steelyard.server.storage import BlobStore, StoredBlob
 
 PIECE_BYTES = 256 * 1024
@@ -131,7 +131,8 @@ class BytesResponse(Response):
     Understands If-Match, If-None-Match, Range (of GET) and If-Range. Raises PreconditionFailed, RangeNotSatisfiable
     and what the source raises for the first bytes, all before anything is sent, so that the door can answer them; what
     fails later is raised too, and makes the server cut the connection short of the promised Content-Length. Each read
-    waits `wait_seconds` for its turn at the store.
+    waits `wait_seconds` for its turn at the store. Who may have only `part` of the source gets that, or less if he asks
+    for less; Forbidden is raised where he asks for what lies before it.
     """
 
     def __init__(
@@ -143,8 +144,10 @@ class BytesResponse(Response):
         headers: Mapping[str, str] | None = None,
         background: BackgroundTask | None = None,
         wait_seconds: float = 10.0,
+        part: ByteRange | None = None,
     ) -> None:
         self.source = source
+        self._part = part
         self.status_code = 200
         self.media_type = content_type
         self.background = background
@@ -163,7 +166,7 @@ class BytesResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            answer = _plan(scope["method"], Headers(scope=scope), self.source, self.headers)
+            answer = _plan(scope["method"], Headers(scope=scope), self.source, self.headers, self._part)
             await _send_answer(answer, self.source, self._wait_seconds, scope, receive, send)
         finally:
             self.source.close()
@@ -193,7 +196,7 @@ class _Answer:
         return sum(len(part) if isinstance(part, bytes) else part.length for part in self.body)
 
 
-def _plan(method: str, request: Headers, source: ByteSource, common: MutableHeaders) -> _Answer:
+def _plan(method: str, request: Headers, source: ByteSource, common: MutableHeaders, part: ByteRange | None) -> _Answer:
     """What to answer, in the order of RFC 9110 section 13.2.2. A Range counts for GET alone (14.2)."""
     if not if_match(_joined(request, "if-match"), source.etag):
         raise PreconditionFailed("This is not what If-Match names any more. Fetch it without the condition.")
@@ -203,9 +206,18 @@ def _plan(method: str, request: Headers, source: ByteSource, common: MutableHead
         return _Answer(304, headers, ())
     ranges = None
     if method == "GET" and if_range(request.get("if-range"), source.etag):
-        ranges = parse_range(_joined(request, "range"), source.size_bytes)
+        ranges = parse_range(_joined(request, "range"), source.size_bytes if part is None else part.end)
+    if part is not None:
+        ranges = _within(part, ranges or [part])
     answer = _plan_body(ranges, source.size_bytes, headers)
     return answer if method == "GET" else _Answer(answer.status, headers, ())
+
+
+def _within(part: ByteRange, ranges: list[ByteRange]) -> list[ByteRange]:
+    """The ranges, if the part has all of them."""
+    if ranges[0].start < part.start:
+        raise Forbidden(f"This link opens the bytes {part.start} to {part.end - 1} only. Ask for a range within them.")
+    return ranges
 
 
 def _plan_body(ranges: list[ByteRange] | None, size_bytes: int, headers: MutableHeaders) -> _Answer:

@@ -14,12 +14,12 @@ from urllib.parse import quote
 from sqlalchemy import delete
 from sqlalchemy.engine import make_url
 
-from steelyard.server.core import blobs
-from steelyard.server.core.blobs import HeldBlob
+from steelyard.server.core import stored
+from steelyard.server.core.stored import StoredObject
 from steelyard.server.db.engine import Database
 from steelyard.server.db.tables import Upload, UploadPart
 from steelyard.server.errors import Conflict
-from steelyard.server.jobs.copying import copy_blob
+from steelyard.server.jobs.copying import copy_object
 from steelyard.server.settings import DATABASE_NAME
 from steelyard.server.storage import BlobStore
 from steelyard.server.storage.local import LocalStore
@@ -100,29 +100,30 @@ def _fold_log(path: Path) -> None:
         connection.execute("PRAGMA journal_mode = DELETE")
 
 
-def _rows_of(path: Path) -> list[HeldBlob]:
+def _rows_of(path: Path) -> list[StoredObject]:
     copy = Database(f"sqlite:///{path}")
     with copy.read() as session:
-        rows = blobs.list_blobs(session)
+        rows = stored.list_objects(session)
     copy.close()
     _fold_log(path)
     return rows
 
 
-def _copy_blobs(source: BlobStore, target: BlobStore, rows: list[HeldBlob]) -> tuple[list[str], int]:
-    """Copy what the target lacks, each blob hashed on the way. Answers the OIDs that are lost, and the bytes copied."""
+def _copy_blobs(source: BlobStore, target: BlobStore, rows: list[StoredObject]) -> tuple[list[str], int]:
+    """Copy what the target lacks, all of it verified on the way. Answers the names of what is lost, and the bytes
+    copied."""
     lost, copied_bytes = [], 0
     for row in rows:
         if _has(target, row):
             continue
-        if copy_blob(source, target, row):
+        if copy_object(source, target, row):
             copied_bytes += row.size_bytes
         else:
-            lost.append(row.oid)
+            lost.append(row.name)
     return lost, copied_bytes
 
 
-def _has(store: BlobStore, row: HeldBlob) -> bool:
+def _has(store: BlobStore, row: StoredObject) -> bool:
     blob = store.open(row.key)
     if blob is None:
         return False

@@ -1,8 +1,9 @@
 """A registry to another database and another store: passes over the bytes while the source serves, then all rows.
 
-Each blob is hashed where it is read and again where it was written, and keeps its name, so that what is in the target
-under its name needs no second look and a copy that was killed goes on. The rows come last and in one transaction,
-while nobody writes to the source: before it the target is no registry, after it the whole one.
+Each blob is hashed where it is read and again where it was written, each xorb proven chunk by chunk in between. They
+keep their names, so that what is in the target under its name needs no second look and a copy that was killed goes on.
+The rows come last and in one transaction, while nobody writes to the source: before it the target is no registry, after
+it the whole one.
 """
 
 import hashlib
@@ -16,8 +17,8 @@ from uuid import uuid4
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from steelyard.server.core import blobs
-from steelyard.server.core.blobs import HeldBlob
+from steelyard.server.core import stored
+from steelyard.server.core.stored import Reading, StoredObject
 from steelyard.server.db import carrying
 from steelyard.server.db.engine import Database
 from steelyard.server.db.tables import SigningKey, Upload
@@ -72,7 +73,7 @@ def copy_ahead(source: Place, target: Place, tell: Tell) -> Pass:
     _discard_halves(target.store)
     done = Pass()
     for _ in range(_PASSES):
-        found = _copy_bytes(blobs.list_by_pages(source.database), source.store, target.store, tell)
+        found = _copy_bytes(stored.list_by_pages(source.database), source.store, target.store, tell)
         done = _after(done, found)
         if not found.copied:
             break
@@ -83,7 +84,7 @@ def finish(source: Place, target: Place, ahead: Pass, tell: Tell) -> Moved:
     """The last pass: what came since, and then the rows, while nobody writes to the source. Readers are not held up."""
     mark = _mark_of(source.database)
     with source.database.write(patient=True) as quiet:
-        last = _copy_bytes([blobs.list_blobs(quiet)], source.store, target.store, tell)
+        last = _copy_bytes([stored.list_objects(quiet)], source.store, target.store, tell)
         uploads = quiet.scalar(select(func.count()).select_from(Upload)) or 0
         tell("rows")
         with target.database.write(patient=True) as session:
@@ -113,13 +114,13 @@ def _is_there(store: BlobStore, key: str) -> bool:
         return blob is not None
 
 
-def _copy_bytes(pages: Iterable[list[HeldBlob]], source: BlobStore, target: BlobStore, tell: Tell) -> Pass:
+def _copy_bytes(pages: Iterable[list[StoredObject]], source: BlobStore, target: BlobStore, tell: Tell) -> Pass:
     there = _sizes_of(target)
     done = Pass()
     with ThreadPoolExecutor(_BLOBS_AT_ONCE, thread_name_prefix="copying") as threads:
         for rows in pages:
             missing = [row for row in rows if there.get(row.key) != row.size_bytes]
-            copied = list(zip(missing, threads.map(partial(copy_blob, source, target), missing), strict=True))
+            copied = list(zip(missing, threads.map(partial(copy_object, source, target), missing), strict=True))
             done = _sum(done, _pass_of(rows, copied))
             tell(f"{done.blobs} blobs looked at, {done.copied} copied ({done.copied_bytes} bytes)")
     return done
@@ -130,14 +131,14 @@ def _sizes_of(store: BlobStore) -> dict[str, int]:
     return {name.name: name.size_bytes for name in store.scan() if name.kind == "blob"}
 
 
-def _pass_of(rows: list[HeldBlob], copied: list[tuple[HeldBlob, bool]]) -> Pass:
+def _pass_of(rows: list[StoredObject], copied: list[tuple[StoredObject, bool]]) -> Pass:
     sound = [row for row, is_sound in copied if is_sound]
     return Pass(
         len(rows),
         sum(row.size_bytes for row in rows),
         len(sound),
         sum(row.size_bytes for row in sound),
-        tuple(row.oid for row, is_sound in copied if not is_sound),
+        tuple(row.name for row, is_sound in copied if not is_sound),
     )
 
 
@@ -157,23 +158,23 @@ def _after(earlier: Pass, later: Pass) -> Pass:
     return replace(later, copied=copied, copied_bytes=copied_bytes)
 
 
-def copy_blob(source: BlobStore, target: BlobStore, row: HeldBlob) -> bool:
-    """Copy one blob under its own name; False where the source has lost it. Raises `StorageFailed` where the target
+def copy_object(source: BlobStore, target: BlobStore, row: StoredObject) -> bool:
+    """Copy an object under its own name; False where the source has lost it. Raises `StorageFailed` where the target
     gives back other bytes than it was sent."""
-    blob, stage_id, digest = source.open(row.key), uuid4().hex, hashlib.sha256()
+    blob, stage_id, reading = source.open(row.key), uuid4().hex, Reading(row)
     if blob is None:
         return False
     with blob, target.stage(stage_id, 0) as writer:
         for start in range(0, blob.size_bytes, _PIECE_BYTES):
             piece = blob.read(start, _PIECE_BYTES)
-            digest.update(piece)
+            reading.feed(piece)
             writer.write([piece])
-    if f"sha256:{digest.hexdigest()}" != row.oid:
+    if not reading.is_sound():
         target.discard(stage_id)
         return False
-    if f"sha256:{target.prove(stage_id).sha256_hex}" != row.oid:
+    if target.prove(stage_id).sha256_hex != reading.sha256_hex:
         target.discard(stage_id)
-        raise StorageFailed(f"The target store gives back other bytes than it was sent ({row.oid}).")
+        raise StorageFailed(f"The target store gives back other bytes than it was sent ({row.name}).")
     target.commit(stage_id, row.key)
     return True
 
@@ -181,6 +182,6 @@ def copy_blob(source: BlobStore, target: BlobStore, row: HeldBlob) -> bool:
 def _compare(session: Session, store: BlobStore, last: Pass) -> None:
     """Before the copy is a registry: has the store, by its own account, all that the rows promise?"""
     there = _sizes_of(store)
-    wrong = [row.oid for row in blobs.list_blobs(session) if there.get(row.key) != row.size_bytes]
+    wrong = [row.name for row in stored.list_objects(session) if there.get(row.key) != row.size_bytes]
     if set(wrong) - set(last.lost):
         raise StorageFailed(f"The target store does not have all that it was sent: {', '.join(wrong[:3])}.")

@@ -16,7 +16,8 @@ from typing import TypeVar
 
 from sqlalchemy.orm import Session
 
-from steelyard.server.core import blobs, uploads
+from steelyard.server.core import blobs, unneeded, uploads
+from steelyard.server.core.chunks import CLIENTS_REMEMBER_SECONDS
 from steelyard.server.core.uploads import Unfinished
 from steelyard.server.db.engine import Database, in_batches
 from steelyard.server.db.tables import utc_now
@@ -32,7 +33,7 @@ _DELETES_AT_ONCE = 8  # a remote store is waited for, not worked for
 @dataclass(frozen=True, slots=True)
 class Collected:
     """What a clean-up let go, or would: `(oid, size_bytes)` of proven bytes, what the store held without a row,
-    unfinished uploads, and how many deletions another collector had left undone."""
+    unfinished uploads, how many deletions another collector had left undone, and `(hash, size_bytes)` of xorbs."""
 
     blobs: tuple[tuple[str, int], ...]
     orphans: tuple[StoredName, ...]
@@ -40,11 +41,12 @@ class Collected:
     leftovers: int = 0
     strangers: int = 0
     """Old blobs without a row that were left alone, since most of the store is such: `Orphans`."""
+    xorbs: tuple[tuple[str, int], ...] = ()
 
     @property
     def freed_bytes(self) -> int:
         """Bytes in the store, together, as far as they are known."""
-        return sum(size for _, size in self.blobs) + sum(name.size_bytes for name in self.orphans)
+        return sum(size for _, size in (*self.blobs, *self.xorbs)) + sum(name.size_bytes for name in self.orphans)
 
 
 Stopping = Callable[[], bool]
@@ -86,6 +88,7 @@ def collect(
     *,
     grace_seconds: int,
     upload_ttl_seconds: int,
+    xorb_grace_seconds: int = CLIENTS_REMEMBER_SECONDS,
     even_most: bool = False,
     is_stopping: Stopping = _never,
 ) -> Collected:
@@ -93,18 +96,18 @@ def collect(
 
     `even_most` takes strangers, too. Raises `Stopped` soon after `is_stopping` says so; the next one does the rest.
     """
-    until = utc_now() - timedelta(seconds=grace_seconds)
     leftovers = len(delete_garbage(database, store, is_stopping))
-    expired = _expire(database, store, utc_now() - timedelta(seconds=upload_ttl_seconds), is_stopping)
-    freed = _let_go(database, until, is_stopping)
+    expired = _expire(database, store, _ago(upload_ttl_seconds), is_stopping)
+    freed, xorbs = _let_go_all(database, _ago(grace_seconds), _ago(xorb_grace_seconds), is_stopping)
     delete_garbage(database, store, is_stopping)
     found = find_orphans(database, store, grace_seconds, is_stopping)
     orphans = remove_orphans(database, store, found.left(even_most=even_most), is_stopping)
     strangers = 0 if even_most else found.strangers
-    collected = Collected(tuple(freed), tuple(orphans), tuple(expired), leftovers, strangers)
+    collected = Collected(tuple(freed), tuple(orphans), tuple(expired), leftovers, strangers, tuple(xorbs))
     if strangers:
         log.warning("clean-up: %d of %d blobs are unknown to the database and were left alone", strangers, found.blobs)
-    log.info("clean-up: %d blobs, %d orphans, %d uploads", len(freed), len(orphans), len(expired))
+    done = (len(freed), len(xorbs), len(orphans), len(expired))
+    log.info("clean-up: %d blobs, %d xorbs, %d orphans, %d uploads", *done)
     return collected
 
 
@@ -114,16 +117,21 @@ def preview(
     *,
     grace_seconds: int,
     upload_ttl_seconds: int,
+    xorb_grace_seconds: int = CLIENTS_REMEMBER_SECONDS,
     even_most: bool = False,
 ) -> Collected:
     """What `collect` would do now."""
     with database.read(patient=True) as session:
-        freed = blobs.list_collectable(session, utc_now() - timedelta(seconds=grace_seconds))
-        expired = uploads.list_expired(session, utc_now() - timedelta(seconds=upload_ttl_seconds))
+        freed, xorbs = unneeded.list_collectable(session, _ago(grace_seconds), _ago(xorb_grace_seconds))
+        expired = uploads.list_expired(session, _ago(upload_ttl_seconds))
         leftovers = len(blobs.list_garbage(session))
     found = find_orphans(database, store, grace_seconds)
     orphans, strangers = found.left(even_most=even_most), 0 if even_most else found.strangers
-    return Collected(tuple(freed), tuple(orphans), tuple(expired), leftovers, strangers)
+    return Collected(tuple(freed), tuple(orphans), tuple(expired), leftovers, strangers, tuple(xorbs))
+
+
+def _ago(seconds: float) -> datetime:
+    return utc_now() - timedelta(seconds=seconds)
 
 
 def _expire(database: Database, store: BlobStore, untouched_since: datetime, is_stopping: Stopping) -> list[Unfinished]:
@@ -137,6 +145,29 @@ def _expire(database: Database, store: BlobStore, untouched_since: datetime, is_
         _at_once(store.discard, expired)
         gone += [listed[upload_id] for upload_id in expired]
     return gone
+
+
+def _let_go_all(
+    database: Database, until: datetime, xorbs_until: datetime, is_stopping: Stopping
+) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
+    """Blobs, then the xorbs that only these needed, then the blobs that only these stood over, and so on."""
+    freed, xorbs, went = list[tuple[str, int]](), list[tuple[str, int]](), True
+    while went:
+        freed += _let_go(database, until, is_stopping)
+        some, went = _let_go_xorbs(database, xorbs_until, is_stopping)
+        xorbs += some
+    return freed, xorbs
+
+
+def _let_go_xorbs(database: Database, until: datetime, is_stopping: Stopping) -> tuple[list[tuple[str, int]], bool]:
+    with database.read(patient=True) as session:
+        listed = unneeded.list_unneeded(session, until)
+    freed, went = list[tuple[str, int]](), False
+    for some in _few(listed, is_stopping):
+        with _short(database) as session:
+            gone, anything = unneeded.let_go(session, some, until)
+        freed, went = freed + gone, went or anything
+    return freed, went
 
 
 def _let_go(database: Database, until: datetime, is_stopping: Stopping) -> list[tuple[str, int]]:

@@ -1,7 +1,8 @@
 """What can be mended of what a check found, without a person and without losing anything. Servers may run meanwhile.
 
 Wrong bytes are set aside, so that they are served no more and the next push of the right ones heals every version that
-needs them. Bytes that lie there under another name get their row. What nothing needs goes as in any clean-up.
+needs them, of chunks too. Bytes that lie there under another name get their row. What nothing needs goes as in any
+clean-up.
 """
 
 from collections import defaultdict
@@ -9,20 +10,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from steelyard.server.core import soundness
+from steelyard.server.core import chunks, soundness
 from steelyard.server.core.blobs import HeldBlob
 from steelyard.server.core.soundness import Unrecorded
 from steelyard.server.db.engine import Database
-from steelyard.server.jobs.check import Checked, Finding, examine
+from steelyard.server.jobs.check import Checked, Finding, examine, examine_xorb
 from steelyard.server.jobs.gc import delete_garbage, find_orphans, remove_orphans
 from steelyard.server.storage import BlobStore
+from steelyard.server.storage.chunked import is_chunked
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
     """One thing that was done about `name`, an OID or what the store calls it."""
 
-    what: Literal["set aside", "found again", "recorded", "deleted"]
+    what: Literal["set aside", "found again", "recorded", "wanted again", "deleted"]
     name: str
     why: str
 
@@ -66,7 +68,10 @@ class _Copies:
 
 def _set_aside(store: BlobStore, found: Finding) -> Iterator[Step]:
     """Look again before, since a disk may read wrong once; and leave what hashes to its name, whatever a row says."""
-    if found.row is None or found.kind not in ("corrupt", "size"):
+    if found.xorb is not None and found.kind == "corrupt" and examine_xorb(store, found.xorb) is not None:
+        store.set_aside(found.xorb.key)
+        yield Step("set aside", found.xorb.key, "its bytes are not the chunks that its name says")
+    if found.row is None or is_chunked(found.row.key) or found.kind not in ("corrupt", "size"):
         return
     again = examine(store, replace(found.row, size_bytes=found.size_bytes))
     if again is not None and again.kind == "corrupt":
@@ -75,9 +80,20 @@ def _set_aside(store: BlobStore, found: Finding) -> Iterator[Step]:
 
 
 def _mend(database: Database, copies: _Copies, found: Finding) -> Step | None:
+    if found.xorb is not None:
+        return _want_again(database, found)
     if found.kind == "unrecorded":
         return _record(database, copies, found)
     return _find_again(database, copies, found) if found.row else None
+
+
+def _want_again(database: Database, found: Finding) -> Step | None:
+    """Let no client believe any more that a xorb is here: who sends a file that needs it then sends it too."""
+    if found.xorb is None or found.kind == "unreadable":
+        return None
+    with database.write() as session:
+        chunks.note_lost(session, [found.xorb.id])
+    return Step("wanted again", found.name, "it is lost, and clients are told so")
 
 
 def _find_again(database: Database, copies: _Copies, found: Finding) -> Step | None:

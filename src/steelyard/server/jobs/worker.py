@@ -6,10 +6,10 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from steelyard.server.context import Registry
-from steelyard.server.core import jobs, proofs
+from steelyard.server.core import chunking, jobs, proofs
 from steelyard.server.db.tables import utc_now
 from steelyard.server.errors import RegistryError
-from steelyard.server.jobs import gc
+from steelyard.server.jobs import cutting, gc
 from steelyard.server.jobs.gc import Collected, Stopped
 
 log = logging.getLogger(__name__)
@@ -32,6 +32,7 @@ class Worker:
         self._threads = [
             _every(_COUNT_SECONDS, self._stopping, "counts could not be written yet", self._write_down),
             _every(_LOOK_SECONDS, self._stopping, "proofs could not be looked for", registry.prover.run_due),
+            _every(_LOOK_SECONDS, self._stopping, "files were not cut into chunks", self._cut),
         ]
         if registry.settings.gc_interval_seconds:
             self._threads.append(_every(_LOOK_SECONDS, self._stopping, "clean-up did not end", self._clean_up))
@@ -42,6 +43,8 @@ class Worker:
             if self._registry.database.is_sqlite:
                 jobs.forget_leases(session)  # held by a server that is gone: two never share a file
             proofs.enqueue_left(session)
+            if self._registry.settings.xet:
+                chunking.enqueue_left(session)
             if self._registry.settings.gc_interval_seconds:
                 jobs.schedule(session, jobs.CLEAN_UP, self._next_clean_up())
         self._registry.prover.run_due()
@@ -61,6 +64,14 @@ class Worker:
     def _write_down(self) -> None:
         self._registry.usage.write_down(self._registry.database)
 
+    def _cut(self) -> None:
+        """Whatever was enqueued while chunks are not wanted is enqueued again when they are."""
+        registry = self._registry
+        if registry.settings.xet:
+            cutting.run_due(registry.database, registry.store, registry.leases, self._stopping.is_set)
+        else:
+            cutting.forget_due(registry.database)
+
     def _clean_up(self) -> None:
         """Clean up where it is due and no other server does. A server that ends leaves the rest to the others."""
         settings, leases = self._registry.settings, self._registry.leases
@@ -72,6 +83,7 @@ class Worker:
                         self._registry.store,
                         grace_seconds=settings.gc_grace_seconds,
                         upload_ttl_seconds=settings.upload_ttl_seconds,
+                        xorb_grace_seconds=settings.xorb_grace_seconds,
                         is_stopping=self._stopping.is_set,
                     )
                 except Stopped:
@@ -83,9 +95,11 @@ class Worker:
     def _tell(self, collected: Collected) -> None:
         count = self._registry.monitor.count
         count("removed", len(collected.blobs), kind="blob")
+        count("removed", len(collected.xorbs), kind="xorb")
         count("removed", len(collected.orphans), kind="orphan")
         count("removed", len(collected.uploads), kind="upload")
         count("freed_bytes", sum(size for _, size in collected.blobs), kind="blob")
+        count("freed_bytes", sum(size for _, size in collected.xorbs), kind="xorb")
         count("freed_bytes", sum(name.size_bytes for name in collected.orphans), kind="orphan")
 
     def _next_clean_up(self) -> datetime:

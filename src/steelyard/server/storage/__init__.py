@@ -120,8 +120,11 @@ class DirectTransfers(Protocol):
     is then proven and committed as any other. No link can write to it after `join`, and none ever to a blob.
     """
 
-    def link_blob(self, key: str, *, ttl_seconds: int, content_type: str, content_disposition: str) -> str:
-        """A link at which anybody may GET the blob, whole or by range, answered with these two headers."""
+    def link_blob(
+        self, key: str, *, ttl_seconds: int, content_type: str, content_disposition: str, span: str | None = None
+    ) -> str:
+        """A link at which anybody may GET the blob, whole or by range, answered with these two headers. With `span`, a
+        Range header's value, he may GET just that, by sending just that header."""
         ...
 
     def begin(self, upload_id: str, *, checksums: bool) -> str:

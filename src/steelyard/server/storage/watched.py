@@ -140,10 +140,12 @@ class _WatchedTransfers:
     def __init__(self, direct: DirectTransfers, watch: Watch) -> None:
         self._direct, self._watch = direct, watch
 
-    def link_blob(self, key: str, *, ttl_seconds: int, content_type: str, content_disposition: str) -> str:
+    def link_blob(
+        self, key: str, *, ttl_seconds: int, content_type: str, content_disposition: str, span: str | None = None
+    ) -> str:
         """As the transfers'."""
         return self._direct.link_blob(
-            key, ttl_seconds=ttl_seconds, content_type=content_type, content_disposition=content_disposition
+            key, ttl_seconds=ttl_seconds, content_type=content_type, content_disposition=content_disposition, span=span
         )
 
     def begin(self, upload_id: str, *, checksums: bool) -> str:

@@ -25,7 +25,7 @@ _OPERATIONS = (
     "free_bytes", "begin", "list_parts", "join",
 )  # fmt: skip
 _ACTIONS = ("sign_in_failures", "read", "search", "write", "publish", "download", "transfer", "accounts")
-_JOBS = ("prove", "gc")
+_JOBS = ("prove", "gc", "chunk")
 _JOB_FAULTS = (
     "database_error", "database_timeout_error", "storage_error", "storage_timeout_error", "validation_error",
     "conflict_error", "not_found_error", "internal_error", "lease_lost",
@@ -171,14 +171,15 @@ COUNTS_ALONE = Instrument(
 REMOVED = Instrument(
     "steelyard_clean_up_removed_total",
     "counter",
-    "What clean-ups of this server removed: blobs that nothing needs, files without a row, uploads left unfinished.",
-    {"kind": ("blob", "orphan", "upload")},
+    "What clean-ups of this server removed: blobs and xorbs that nothing needs, files without a row, uploads left "
+    "unfinished.",
+    {"kind": ("blob", "xorb", "orphan", "upload")},
 )
 FREED_BYTES = Instrument(
     "steelyard_clean_up_freed_bytes_total",
     "counter",
     "Bytes that clean-ups of this server freed.",
-    {"kind": ("blob", "orphan")},
+    {"kind": ("blob", "xorb", "orphan")},
 )
 UP = Instrument(
     "steelyard_part_up",

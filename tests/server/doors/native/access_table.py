@@ -70,6 +70,7 @@ DOWNLOAD = {"download_id", "status", "url", "expires_at", "filename"}
 DOWNLOAD_STATUS = {"download_id", "status", "url", "expires_at", "error"}
 ALIAS = {"alias", "name", "version"}
 VISIBILITY = {"is_public", "message"}
+GRANT = {"casUrl", "accessToken", "exp"}
 CONFIG = {"app_version", "api_version", "deployment_mode", "website_url", "min_client_version", "limits", "doors"}
 PAGE = {"models", "page", "limit", "total", "total_pages", "has_next", "has_previous"}
 FACETS = {"total", "filtered_total", "frameworks", "licenses", "size_categories", "tags", "task_categories"}
@@ -163,6 +164,8 @@ ROWS = [
     Row("GET", _V + "/files/{path:path}", "to see the model", 200, WEIGHTS),
     Row("HEAD", _V + "/files/{path:path}", "to see the model", 200),
     Row("POST", _M + "/blobs/batch", "a contributor", 200, {"transfer", "hash_algo", "objects"}, WANTED),
+    Row("GET", _M + "/blobs/xet", "a contributor", 200, GRANT),
+    Row("GET", _V + "/xet", "to see the model", 200, GRANT | {"files"}),
     Row("GET", _V + "/archive", "a ticket", 200, link=w.link_to_archive),
     Row("HEAD", _V + "/archive", "a ticket", 200, link=w.link_to_archive),
     Row("PUT", _UP, "a ticket", 200, UPLOADED, link=w.link_to_upload),

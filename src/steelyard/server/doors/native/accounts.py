@@ -10,9 +10,10 @@ from steelyard.server.core.audit import AuditFilter
 from steelyard.server.core.limits import LimitedAction
 from steelyard.server.core.tokens import TokenWish
 from steelyard.server.db.tables import Member, User
+from steelyard.server.doors.calls import CallHere
 from steelyard.server.doors.native import answers
 from steelyard.server.doors.native import schemas as s
-from steelyard.server.doors.native.calls import CallHere, NativeRoute
+from steelyard.server.doors.native.calls import NativeRoute
 from steelyard.server.doors.native.documentation import NO_CONTENT, errors
 from steelyard.server.doors.native.parameters import (
     NO_NUL,

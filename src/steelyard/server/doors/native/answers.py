@@ -12,8 +12,8 @@ from steelyard.server.core.access import Action, Actor, Role, may
 from steelyard.server.core.aliases import AliasState, aliases_of
 from steelyard.server.core.models import Found, Listed
 from steelyard.server.db.tables import AuditEvent, Download, Org, ServiceAccount, Token, User, Version
+from steelyard.server.doors.calls import Call
 from steelyard.server.doors.native import schemas as s
-from steelyard.server.doors.native.calls import Call
 from steelyard.server.doors.ranges import if_none_match
 
 

@@ -1,268 +1,44 @@
-"""How a request reaches a native handler: the caller is known before a body is read, and a body is read within limits.
+"""How a request reaches a native handler: on which paths, and with how large a body."""
 
-A handler gets a `Call`: the registry, the actor, and sessions to read or to write with.
-"""
+from typing import ClassVar
 
-import json
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import partial, wraps
-from typing import Annotated, Any, ClassVar, ParamSpec, TypeVar
-from urllib.parse import unquote
-
-from fastapi import Depends, Request, Response
-from fastapi.routing import APIRoute
-from pydantic_core import from_json
-from sqlalchemy.orm import Session
-from starlette.concurrency import run_in_threadpool
+from fastapi import Request
 from starlette.routing import Match
 from starlette.types import Scope
 
-from steelyard.server.context import Registry
-from steelyard.server.core import tokens
-from steelyard.server.core.access import Actor
-from steelyard.server.core.limits import LimitedAction
-from steelyard.server.doors.credentials import read_secret
-from steelyard.server.doors.middleware import notes_of
-from steelyard.server.doors.receiving import impatient
-from steelyard.server.doors.turns import at_the_database, at_the_store
-from steelyard.server.errors import BadRequest, TooLarge, Unauthenticated, UnsupportedMediaType
+from steelyard.server.doors.calls import KIB, MIB, CallRoute, TicketCallRoute
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One request to the native API."""
-
-    registry: Registry
-    actor: Actor
-    base_url: str
-
-    @contextmanager
-    def read(self, spends: LimitedAction = LimitedAction.READ) -> Iterator[Session]:
-        """A session that reads; takes one from the caller's budget for this kind of thing."""
-        self.take(spends)
-        with self.registry.database.read() as session:
-            yield session
-
-    @contextmanager
-    def write(self, spends: LimitedAction = LimitedAction.WRITE) -> Iterator[Session]:
-        """One transaction, committed when the block ends: so before anything is answered."""
-        self.take(spends)
-        with self.registry.database.write() as session:
-            yield session
-
-    def take(self, action: LimitedAction) -> None:
-        """Take one from the caller's budget for this kind of thing; raises `RateLimited`."""
-        caller = self.actor.address or "?" if self.actor.is_anonymous else self.actor.principal
-        self.registry.limiter.take(action, caller)
-
-    async def at_the_store(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Do what may have to wait for the store of bytes, when it is its turn. Raises `StorageTimeout`."""
-        within_seconds = self.registry.settings.store_timeout_seconds
-        return await at_the_store(partial(work, *args, **kwargs), within_seconds=within_seconds)
-
-    def url(self, path: str) -> str:
-        """An absolute link to a path of this server."""
-        return (self.registry.settings.public_url or self.base_url) + path
-
-
-async def _call_of(request: Request) -> Call:
-    """A coroutine, since the framework runs plain functions in a thread: one more to wait for."""
-    call = request.state.call
-    assert isinstance(call, Call)
-    return call
-
-
-CallHere = Annotated[Call, Depends(_call_of)]
-
-
-def waits_for_the_store(handler: Callable[P, T]) -> Callable[P, Coroutine[Any, Any, T]]:
-    """A handler that is run when it is its turn at the store, and leaves the threads of others alone meanwhile."""
-
-    @wraps(handler)
-    async def handle_in_turn(*args: P.args, **kwargs: P.kwargs) -> T:
-        call = kwargs["call"]
-        assert isinstance(call, Call)
-        return await call.at_the_store(handler, *args, **kwargs)
-
-    return handle_in_turn
-
-
-KIB, MIB = 2**10, 2**20
-MOST_KEYS = 2_000  # of a body: each unknown one would become a fault of its own
 _BODY_BYTES = 256 * KIB
 _LARGER_BODIES = {"begin_uploads": MIB, "complete_upload": 2 * MIB}  # a thousand objects, ten thousand parts
 _LARGEST_BODY = "publish_model"  # up to the setting: a hundred thousand files, and a card
 _FIXED_WORDS = {"{name}": ("facets", "activity"), "{version}": ("aliases", "compare", "versions", "visibility")}
 
 
-class NativeRoute(APIRoute):
+class NativeRoute(CallRoute):
     """A route whose caller must show a valid token."""
 
-    admits_anonymous: ClassVar[bool] = False
-
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Match on the raw path, where a trailing slash is nothing's (contract section 4); decode each parameter after
-        (section 1)."""
-        if scope["path"].endswith("/"):
+        """Match as every door does, but a trailing slash is nothing's (contract section 4)."""
+        if scope["path"].endswith("/") or self._stands_for_a_word(scope):
             return Match.NONE, {}
-        match, found = super().matches(scope)
-        if match is Match.NONE or self._stands_for_a_word(scope):
-            return Match.NONE, {}
-        # What is no UTF-8 becomes lone surrogates, which no name may have: not somebody else's U+FFFD.
-        raw = found.get("path_params", {})
-        found["path_params"] = {name: unquote(value, errors="surrogateescape") for name, value in raw.items()}
-        return match, found
+        return super().matches(scope)
 
     def _stands_for_a_word(self, scope: Scope) -> bool:
         """Whether a name would be read where a fixed word stands: those win, for every method (contract section 4)."""
         _, _, last = self.path_format.rpartition("/")
         return str(scope["path"]).rpartition("/")[2] in _FIXED_WORDS.get(last, ())
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The framework's handler, after the caller is known."""
-        handle = super().get_route_handler()
-
-        async def handle_call(request: Request) -> Response:
-            notes_of(request.scope).route = self.path_format
-            request.state.call = await self.open_call(request)
-            bounded = JsonRequest(request, self._most_body_bytes(request))
-            if self.body_field is not None:
-                check_content_type(request)
-                await bounded.read()  # before the framework does, which would answer any error of ours as its own 400
-            return await handle(bounded)
-
-        return handle_call
-
-    def _most_body_bytes(self, request: Request) -> int:
-        configured: int = request.app.state.registry.settings.max_body_bytes
+    def most_body_bytes(self, request: Request) -> int:
+        """All but publishing reads little."""
+        configured = super().most_body_bytes(request)
         return configured if self.name == _LARGEST_BODY else min(configured, _LARGER_BODIES.get(self.name, _BODY_BYTES))
-
-    async def open_call(self, request: Request) -> Call:
-        """Who is calling. Raises `Unauthenticated`."""
-        within_seconds: float = request.app.state.registry.settings.database_timeout_seconds
-        authenticate = partial(_authenticate, request, admits_anonymous=self.admits_anonymous)
-        return await at_the_database(authenticate, within_seconds=within_seconds)
 
 
 class PublicRoute(NativeRoute):
     """A route that an operator may open to callers without a token: it shows nothing but public models to them."""
 
-    admits_anonymous = True
+    admits_anonymous: ClassVar[bool] = True
 
 
-class TicketRoute(NativeRoute):
+class TicketRoute(NativeRoute, TicketCallRoute):
     """A route whose URL carries its own right; credentials are not looked at."""
-
-    async def open_call(self, request: Request) -> Call:
-        """Nobody yet: the handler finds out from the ticket. A forged one is refused before a body is read."""
-        ticket = request.query_params.get("ticket")
-        if ticket is not None:
-            request.app.state.registry.tickets.check(ticket)
-        return _call(request, Actor(principal="ticket", name="ticket", sees_public=False))
-
-
-def acting_as(call: Call, actor: Actor, request: Request) -> Call:
-    """The same call, once its ticket has told whose it is."""
-    notes = notes_of(request.scope)
-    notes.actor = actor.name
-    return replace(call, actor=replace(actor, address=notes.origin.address, request_id=notes.request_id))
-
-
-def _authenticate(request: Request, *, admits_anonymous: bool) -> Call:
-    registry: Registry = request.app.state.registry
-    secret = read_secret(request.headers)
-    if secret is None:
-        if admits_anonymous and registry.settings.anonymous_public:
-            return _call(request, Actor(principal="anonymous", name="anonymous", read_only=True))
-        raise Unauthenticated("Authentication failed: send `Authorization: Bearer <token>`.")
-    try:
-        with registry.database.read() as session:
-            actor = tokens.authenticate(session, secret)
-    except Unauthenticated:
-        # Only failures are counted, and a good token is never refused for another's: many may share an address.
-        registry.limiter.take(LimitedAction.SIGN_IN_FAILURES, notes_of(request.scope).origin.address or "?")
-        raise
-    registry.usage.note_token(actor.token_uuid or "")
-    return _call(request, actor)
-
-
-def _call(request: Request, actor: Actor) -> Call:
-    notes = notes_of(request.scope)
-    notes.actor = actor.name
-    known = replace(actor, address=notes.origin.address, request_id=notes.request_id)
-    return Call(request.app.state.registry, known, notes.origin.base_url)
-
-
-class JsonRequest(Request):
-    """A request whose body is JSON of bounded size, read by a parser that survives hostile input."""
-
-    def __init__(self, request: Request, most_bytes: int) -> None:
-        super().__init__(request.scope, request.receive)
-        self._most_bytes = most_bytes
-
-    async def body(self) -> bytes:
-        """The whole body; raises `TooLarge`."""
-        if not hasattr(self, "_body"):
-            self._body = b"".join([piece async for piece in self._bounded()])
-        return self._body
-
-    async def _bounded(self) -> AsyncIterator[bytes]:
-        limit, size = self._most_bytes, 0
-        announced = self.headers.get("content-length", "0")
-        if announced.isdecimal() and int(announced[:20]) > limit:
-            raise _too_large(limit)
-        async for piece in impatient(self.stream()):
-            size += len(piece)
-            if size > limit:
-                raise _too_large(limit)
-            yield piece
-
-    async def read(self) -> None:
-        """Read and parse the whole; raises `TooLarge` or `BadRequest`."""
-        if body := await self.body():
-            self._json = await run_in_threadpool(parse_json, body)
-
-    async def json(self) -> Any:
-        """The body as JSON (RFC 8259, so neither NaN nor Infinity)."""
-        return self._json
-
-
-def _too_large(limit: int) -> TooLarge:
-    return TooLarge(f"The body is larger than this operation reads ({limit} bytes).")
-
-
-def parse_json(body: bytes) -> Any:
-    """JSON from outside, nested no deeper than the parser's bound; raises `BadRequest`.
-
-    A key that is there twice is refused, too: which of its values was meant, nobody can say (RFC 8259 section 4).
-    """
-    try:
-        parsed = from_json(body, allow_inf_nan=False)
-        json.loads(body.decode(), object_pairs_hook=_refuse_repeated_keys)
-    except ValueError as error:
-        raise BadRequest(f"The body is not valid JSON: {error}.") from error
-    if isinstance(parsed, dict) and len(parsed) > MOST_KEYS:
-        raise BadRequest(f"The body has {len(parsed)} keys; no operation reads more than {MOST_KEYS}.")
-    return parsed
-
-
-def _refuse_repeated_keys(pairs: list[tuple[str, Any]]) -> None:
-    """Called for each object; keeps nothing, since a faster parser has read the body before."""
-    if len({key for key, _ in pairs}) < len(pairs):
-        [(repeated, _)] = Counter(key for key, _ in pairs).most_common(1)
-        raise ValueError(f"the key {repeated[:100]!r} is there more than once")
-
-
-def check_content_type(request: Request) -> None:
-    """Raise `UnsupportedMediaType` for a body that is announced as something else than JSON."""
-    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-    if kind != "application/json" and not kind.endswith("+json"):
-        raise UnsupportedMediaType(
-            f"This operation reads JSON, not {kind[:100]}. Send `Content-Type: application/json`."
-        )

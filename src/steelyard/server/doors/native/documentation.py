@@ -1,7 +1,6 @@
 """What the OpenAPI document says beyond the code: every error of every operation, headers, the ways to sign in, and for
 each operation how to call it."""
 
-from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI
@@ -222,8 +221,3 @@ def _shared(schema: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
         return schema
     schemas[name] = bare
     return {"$ref": f"#/components/schemas/{name}"}
-
-
-def phrase(status: int) -> str:
-    """A status in words, for one that carries none."""
-    return DESCRIPTIONS.get(status) or HTTPStatus(status).phrase

@@ -8,20 +8,17 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
 from sqlalchemy.orm import Session
-from starlette.background import BackgroundTask
-from starlette.responses import RedirectResponse
 
-from steelyard.server.core import models, reading, tokens, versions
-from steelyard.server.core.access import Actor
+from steelyard.server.core import models, reading, versions
 from steelyard.server.core.limits import LimitedAction
 from steelyard.server.core.models import Found
 from steelyard.server.core.tickets import Ticket
-from steelyard.server.core.trees import File
 from steelyard.server.db.tables import Download, Version
-from steelyard.server.doors.middleware import notes_of
+from steelyard.server.doors.calls import Call, CallHere, waits_for_the_store
+from steelyard.server.doors.fetching import StoredFile, actor_of_link, caching, file_response
 from steelyard.server.doors.native import schemas as s
 from steelyard.server.doors.native.answers import model_path
-from steelyard.server.doors.native.calls import Call, CallHere, PublicRoute, TicketRoute, acting_as, waits_for_the_store
+from steelyard.server.doors.native.calls import PublicRoute, TicketRoute
 from steelyard.server.doors.native.documentation import ELSEWHERE, bytes_of, errors
 from steelyard.server.doors.native.parameters import (
     ExactVersionPath,
@@ -31,15 +28,11 @@ from steelyard.server.doors.native.parameters import (
     ReferencePath,
     TicketQuery,
 )
-from steelyard.server.doors.ranges import if_none_match, parse_range
-from steelyard.server.doors.sending import OCTETS, ArchiveSource, BlobSource, BytesResponse, attachment
-from steelyard.server.errors import NotFound, Unauthenticated
+from steelyard.server.doors.sending import OCTETS, ArchiveSource, BytesResponse, attachment
+from steelyard.server.errors import NotFound
 from steelyard.server.names import ModelName, OrgSlug
 
 _TAR = "application/x-tar"
-_STORE_LINK_SECONDS = 300  # it is used at once, and outlives the token it was made for
-_CONDITIONS = ("if-match", "if-none-match", "if-range")
-_NOT_KEPT = {"Cache-Control": "no-store"}
 
 files = APIRouter(prefix="/org/{org}", tags=["bytes"], route_class=PublicRoute, responses=errors(412, 416))
 archives = APIRouter(
@@ -76,53 +69,11 @@ def get_model_artifact(
         resolved = versions.resolve(session, found, version)
         file = versions.get_file(session, call.registry.trees, found, resolved.version, path)
         key = reading.get_key(session, file)
-    if link := _link_to_store(request, call, key, file, path):
-        return RedirectResponse(link, 302, _NOT_KEPT, _counting(request, call, resolved.version, f'"{file.oid}"'))
-    source = BlobSource(reading.open_key(call.registry.store, key), file.size_bytes, f'"{file.oid}"')
-    return BytesResponse(
-        source,
-        content_disposition=attachment(path.rpartition("/")[2]),
-        headers={
-            **_caching(exact=resolved.manner == "exact"),
-            "Content-Location": _file_path(found, resolved.version, path),
-        },
-        background=_counting(request, call, resolved.version, source.etag),
-        wait_seconds=call.registry.settings.store_timeout_seconds,
-    )
-
-
-def _link_to_store(request: Request, call: Call, key: str, file: File, path: str) -> str | None:
-    """Where the caller may get just these bytes from the store; None where only the registry can answer this."""
-    direct, headers = call.registry.store.direct, request.headers
-    is_plain = request.method == "GET" and not any(name in headers for name in _CONDITIONS)
-    if direct is None or not is_plain or not file.size_bytes:
-        return None
-    ranges = parse_range(headers.get("range"), file.size_bytes)
-    if ranges is not None and len(ranges) > 1:
-        return None
-    notes_of(request.scope).redirected_bytes = ranges[0].length if ranges else file.size_bytes
-    return direct.link_blob(
-        key,
-        ttl_seconds=min(call.registry.settings.download_ttl_seconds, _STORE_LINK_SECONDS),
-        content_type=OCTETS,
-        content_disposition=attachment(path.rpartition("/")[2]),
-    )
-
-
-def _counting(request: Request, call: Call, version: Version, etag: str) -> BackgroundTask | None:
-    """Count the download once its bytes have gone. HEAD, 304 and what is refused before that count nothing."""
-    if request.method != "GET" or if_none_match(request.headers.get("if-none-match"), etag):
-        return None
-
-    async def note() -> None:
-        call.registry.usage.note_download(version, call.actor)
-
-    return BackgroundTask(note)
-
-
-def _caching(*, exact: bool) -> dict[str, str]:
-    lasting = "private, max-age=31536000, immutable"
-    return {"Cache-Control": lasting if exact else "private, no-cache"}
+    headers = {
+        **caching(lasts=resolved.manner == "exact"),
+        "Content-Location": _file_path(found, resolved.version, path),
+    }
+    return file_response(request, call, StoredFile(file, key, f'"{file.oid}"', resolved.version), headers)
 
 
 def _file_path(found: Found, version: Version, path: str) -> str:
@@ -136,7 +87,7 @@ def get_model_archive(
 ) -> Response:
     """Get a whole version as one uncompressed tar. The link, with its ticket, comes from the download operation."""
     with call.registry.database.read() as session:
-        actor = _actor_of(session, call, request, ticket, f"{org}/{name.key}:{version}")
+        actor = actor_of_link(session, call, request, ticket, f"{org}/{name.key}:{version}")
         replace(call, actor=actor).take(LimitedAction.TRANSFER)
         found = models.get_model(session, actor, org, name)
         chosen = versions.get_exact(session, found, version)
@@ -145,19 +96,9 @@ def get_model_archive(
         ArchiveSource(archive, call.registry.store),
         content_disposition=attachment(_archive_name(found, chosen)),
         content_type=_TAR,
-        headers=_caching(exact=True),
+        headers=caching(lasts=True),
         wait_seconds=call.registry.settings.store_timeout_seconds,
     )
-
-
-def _actor_of(session: Session, call: Call, request: Request, ticket: str, subject: str) -> Actor:
-    """Whose link this is, and what he may now: a revoked token's links die with it."""
-    read = call.registry.tickets.read(ticket, "download", subject)
-    if read.token_uuid is not None:
-        return acting_as(call, tokens.actor_of_token(session, read.token_uuid), request).actor
-    if not call.registry.settings.anonymous_public:
-        raise Unauthenticated("Authentication failed: this server no longer serves callers without a token.")
-    return Actor(principal="anonymous", name="anonymous", read_only=True)
 
 
 def ticket_for(call: Call, found: Found, version: Version, download_uuid: str) -> s.DownloadTicket:

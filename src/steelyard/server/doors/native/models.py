@@ -10,9 +10,10 @@ from steelyard.server.core.downloads import ActivityFilter
 from steelyard.server.core.limits import LimitedAction
 from steelyard.server.core.models import FacetKind, Found, ModelFilter, SortBy
 from steelyard.server.db.tables import Version
+from steelyard.server.doors.calls import Call, CallHere, waits_for_the_store
 from steelyard.server.doors.native import answers, downloading, publishing
 from steelyard.server.doors.native import schemas as s
-from steelyard.server.doors.native.calls import Call, CallHere, NativeRoute, PublicRoute, waits_for_the_store
+from steelyard.server.doors.native.calls import NativeRoute, PublicRoute
 from steelyard.server.doors.native.documentation import CONDITIONAL, CREATED, DETAIL, NO_CONTENT, errors
 from steelyard.server.doors.native.parameters import (
     AliasPath,

@@ -10,8 +10,8 @@ from steelyard.server.core.models import Found
 from steelyard.server.core.publish import Description, NewVersion, Published
 from steelyard.server.core.reading import count_parameters_of
 from steelyard.server.db.tables import Version
+from steelyard.server.doors.calls import Call
 from steelyard.server.doors.native import schemas as s
-from steelyard.server.doors.native.calls import Call
 from steelyard.server.errors import Fault, Invalid
 from steelyard.server.names import InvalidName, ModelName, Oid, OrgSlug, check_artifact_paths
 from steelyard.server.names import Version as SemVer

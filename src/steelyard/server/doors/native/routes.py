@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, FastAPI
 
-from steelyard.server.doors.native import accounts, downloading, instance, models, scraping, uploading
+from steelyard.server.doors.native import accounts, downloading, granting, instance, models, scraping, uploading
 
 PREFIX = "/api/v1"
 
@@ -16,6 +16,8 @@ def add_routes(app: FastAPI) -> None:
         accounts.router,
         uploading.batch,
         uploading.links,
+        granting.writing,
+        granting.fetching,
         downloading.files,
         downloading.archives,
         models.writes,

@@ -442,11 +442,25 @@ class BatchObject(Out):
 
 
 class BatchResponse(Out):
-    """A Git LFS batch response."""
+    """A Git LFS batch response. By `xet`, no upload was begun: `href` answers a grant."""
 
-    transfer: Literal["basic", "multipart"]
+    transfer: Literal["basic", "multipart", "xet"]
     hash_algo: Literal["sha256"] = "sha256"
     objects: list[BatchObject]
+
+
+class XetGrant(Out):
+    """Where chunks are exchanged, with which token, and until when (Unix time): named as clients of Xet read it."""
+
+    cas_url: str = Field(alias="casUrl")
+    access_token: str = Field(alias="accessToken")
+    exp: int
+
+
+class XetDownload(XetGrant):
+    """The same, with the files that take a tenth fewer bytes as chunks: path -> Xet's hash of the file."""
+
+    files: dict[str, str]
 
 
 class PartChecksum(In):

@@ -11,9 +11,10 @@ from pydantic import SecretStr
 from steelyard.server.context import Registry
 from steelyard.server.core.access import Actor, allow_administering
 from steelyard.server.core.limits import LimitedAction
+from steelyard.server.doors.calls import Call
 from steelyard.server.doors.credentials import read_secret
 from steelyard.server.doors.middleware import notes_of
-from steelyard.server.doors.native.calls import Call, NativeRoute
+from steelyard.server.doors.native.calls import NativeRoute
 from steelyard.server.doors.native.documentation import errors
 from steelyard.server.doors.turns import at_the_database
 from steelyard.server.errors import Unauthenticated

@@ -20,13 +20,16 @@ class S3Direct:
         self._bucket = bucket
         self._layout = layout
 
-    def link_blob(self, key: str, *, ttl_seconds: int, content_type: str, content_disposition: str) -> str:
+    def link_blob(
+        self, key: str, *, ttl_seconds: int, content_type: str, content_disposition: str, span: str | None = None
+    ) -> str:
         return self._bucket.sign(
             "get_object",
             ttl_seconds,
             Key=self._layout.blob(key),
             ResponseContentType=content_type,
             ResponseContentDisposition=content_disposition,
+            **({"Range": span} if span else {}),  # a header that was signed has to come with the request, as it was
         )
 
     def begin(self, upload_id: str, *, checksums: bool) -> str:

@@ -1,0 +1,221 @@
+"""Commits, as the Hub's clients push them: which files come inside, and the commit itself, read as it arrives."""
+
+import asyncio
+import binascii
+import time
+from collections.abc import AsyncIterator, Sequence
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from pydantic import BaseModel, Field
+from starlette.concurrency import run_in_threadpool
+
+from steelyard.server.core import blobs, drafts, models, regular, revisions, uploads
+from steelyard.server.core.access import Action
+from steelyard.server.core.blobs import HubForm
+from steelyard.server.core.commits import MAIN
+from steelyard.server.core.limits import LimitedAction
+from steelyard.server.core.trees import File
+from steelyard.server.core.uploads import Room
+from steelyard.server.db.tables import Org
+from steelyard.server.doors.calls import Call, CallHere
+from steelyard.server.doors.hf.answers import Json, json_response
+from steelyard.server.doors.hf.calls import Repo, RepoPath, RevisionPath, TokenRoute
+from steelyard.server.doors.hf.lines import (
+    DeletedFile,
+    DeletedFolder,
+    Header,
+    LfsFile,
+    RegularFile,
+    parse_line,
+    read_lines,
+)
+from steelyard.server.doors.receiving import impatient
+from steelyard.server.errors import BadRequest, RevisionNotFound, TooLarge
+
+_MOST_PREUPLOADED = 1_000
+_AT_ONCE_BYTES = 2 * 2**20  # of lines that are worked on together
+_AT_ONCE_LINES = 500
+_BYTES_PER_CHANGE = 100
+_LOOK_SECONDS = 0.5
+_PROOF_SECONDS = 600  # clients wait for a commit as long as it takes; a proof of a terabyte takes longer
+
+
+async def _no_pull_request(create_pr: Annotated[str, Query()] = "") -> None:
+    if create_pr.lower() not in ("", "0", "false"):
+        raise BadRequest("Pull requests are not offered here. Push to a branch instead: create it, and name it.")
+
+
+router = APIRouter(prefix="/models/{org}/{name}", route_class=TokenRoute, dependencies=[Depends(_no_pull_request)])
+
+
+# --- before
+
+
+class FileToSend(BaseModel):
+    """A file that is about to be committed: its beginning, in base64, and its size."""
+
+    path: str
+    sample: str = ""
+    size: int = Field(ge=0)
+
+
+class Preupload(BaseModel):
+    """The files of a commit, or some of them."""
+
+    files: list[FileToSend] = Field(max_length=_MOST_PREUPLOADED)
+
+
+@router.post("/preupload/{revision}")
+def plan_commit(call: CallHere, repo: RepoPath, revision: RevisionPath, body: Preupload) -> Response:
+    """Say of each file whether it shall come inside the commit, and what is at its path now."""
+    with call.read() as session:
+        found = models.get_model_to(session, call.actor, Action.PUBLISH, repo.slug, repo.name)
+        head = revisions.find_head(session, found, revision)
+        if head is None and revision != MAIN:
+            raise RevisionNotFound(f"'{found.full_name}' has no branch '{revision}'. Create it first.")
+        files = revisions.files_of(session, call.registry.trees, head) if head else {}
+        there = [files[item.path] for item in body.files if item.path in files]
+        forms = blobs.find_hub_forms(session, {file.oid for file in there})
+    return json_response({"files": [_planned(item, files.get(item.path), forms) for item in body.files]})
+
+
+def _planned(item: FileToSend, there: File | None, forms: dict[str, HubForm]) -> Json:
+    is_regular = item.size == 0 or regular.is_regular(item.size, _sample(item))
+    planned: Json = {
+        "path": item.path,
+        "uploadMode": "regular" if is_regular else "lfs",
+        "shouldIgnore": False,
+    }
+    # A digest of the other kind would never be equal, and be sent again and again; or be equal by mistake.
+    oid = there and ((forms[there.oid].git_sha1 if there.oid in forms else None) if is_regular else there.oid)
+    return planned | ({"oid": oid.removeprefix("sha256:")} if oid else {})
+
+
+def _sample(item: FileToSend) -> bytes:
+    try:
+        return binascii.a2b_base64(item.sample, strict_mode=True)
+    except ValueError as error:
+        raise BadRequest(f"The sample of {item.path[:200]} is no base64: {error}.") from error
+
+
+# --- the commit
+
+
+@router.post("/commit/{revision}")
+async def create_commit(request: Request, call: CallHere, repo: RepoPath, revision: RevisionPath) -> Response:
+    """Commit to a branch. The same again, to the same, is the same commit."""
+    intake = _Intake(call, await run_in_threadpool(_get_org, call, repo))
+    async for lines in _batches(read_lines(impatient(request.stream()))):
+        await call.at_the_store(intake.take, lines)
+    await _await_proofs(intake)
+    sha = await run_in_threadpool(_commit, call, repo, revision, intake)
+    return json_response(
+        {
+            "success": True,
+            "commitOid": sha,
+            "commitUrl": call.url(f"/{repo.slug}/{repo.name}/commit/{sha}"),
+            "hookOutput": "",
+        }
+    )
+
+
+def _get_org(call: Call, repo: Repo) -> Org:
+    """Whose model it is, before anything is read for it. Raises `Forbidden`."""
+    with call.read() as session:
+        return models.get_model_to(session, call.actor, Action.PUBLISH, repo.slug, repo.name).org
+
+
+async def _batches(lines: AsyncIterator[bytes]) -> AsyncIterator[list[bytes]]:
+    batch: list[bytes] = []
+    size_bytes = 0
+    async for line in lines:
+        batch.append(line)
+        size_bytes += len(line)
+        if size_bytes >= _AT_ONCE_BYTES or len(batch) >= _AT_ONCE_LINES:
+            yield batch
+            batch, size_bytes = [], 0
+    if batch:
+        yield batch
+
+
+class _Intake:
+    """A commit on its way in: what its lines have said so far. Of files' bytes nothing stays here."""
+
+    def __init__(self, call: Call, org: Org) -> None:
+        self.call, self.org = call, org
+        self.header: Header | None = None
+        self.changes: list[drafts.Change] = []
+        self._said_bytes = 0
+
+    def take(self, lines: Sequence[bytes]) -> None:
+        """Note what some lines say, and have the bytes in them kept. Waits for the store."""
+        contents = {}
+        for line in map(parse_line, lines):
+            if isinstance(line, Header) != (self.header is None):
+                raise BadRequest("A commit begins with its one header.")
+            if isinstance(line, Header):
+                self.header = line
+                continue
+            if isinstance(line, RegularFile):
+                content = regular.content_of(line.data)
+                contents[content.oid] = content
+                line = LfsFile(line.path, content.oid)
+            self._note(line)
+        if contents:
+            self._keep(list(contents.values()))
+
+    def _note(self, line: LfsFile | DeletedFile | DeletedFolder) -> None:
+        limit = self.call.registry.settings.max_body_bytes
+        self._said_bytes += _BYTES_PER_CHANGE + len(line.path)
+        if self._said_bytes > limit:
+            raise TooLarge(f"The commit has too many files ({limit} bytes to name them). Send it in several commits.")
+        self.changes.append(_change(line))
+
+    def _keep(self, contents: Sequence[regular.Content]) -> None:
+        registry = self.call.registry
+        room = Room(registry.settings, registry.store.free_bytes())
+        self.call.take(LimitedAction.TRANSFER)
+        regular.keep(registry.database, registry.store, self.org, contents, room)
+
+
+def _change(line: LfsFile | DeletedFile | DeletedFolder) -> drafts.Change:
+    match line:
+        case LfsFile():
+            return drafts.Added(line.path, line.oid)
+        case DeletedFile():
+            return drafts.Deleted(line.path)
+        case DeletedFolder():
+            return drafts.DeletedFolder(line.path)
+
+
+async def _await_proofs(intake: _Intake) -> None:
+    """Large files may be here whole and not be proven yet: clients do not ask twice."""
+    until = time.monotonic() + _PROOF_SECONDS
+    while time.monotonic() < until and await run_in_threadpool(_are_pending, intake):
+        await asyncio.sleep(_LOOK_SECONDS)
+
+
+def _are_pending(intake: _Intake) -> bool:
+    added = [change.oid for change in intake.changes if isinstance(change, drafts.Added)]
+    with intake.call.registry.database.read() as session:
+        return bool(uploads.list_pending(session, intake.org.id, added))
+
+
+def _commit(call: Call, repo: Repo, revision: str, intake: _Intake) -> str:
+    header = intake.header
+    if header is None:
+        raise BadRequest("The commit is empty: its first line says what it is about.")
+    with call.write() as session:
+        found = repo.get(session, call)
+        commit = drafts.commit_changes(
+            session,
+            call.actor,
+            found,
+            revision,
+            intake.changes,
+            title=header.title,
+            message=header.message,
+            parent_sha=header.parent_sha,
+        )
+    return commit.sha

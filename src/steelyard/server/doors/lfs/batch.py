@@ -1,0 +1,159 @@
+"""Git LFS's batch: which bytes are here, where to send those that are not, where to fetch them (git-lfs,
+`docs/api/batch.md`). What is wrong with one object is said of that object, and the others go on.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel, Field, StrictInt, StringConstraints
+from sqlalchemy.orm import Session
+from starlette.responses import JSONResponse
+
+from steelyard.server.core import blobs
+from steelyard.server.core.tickets import Ticket
+from steelyard.server.core.uploads import Offer, Wanted
+from steelyard.server.db.tables import Org
+from steelyard.server.doors import incoming
+from steelyard.server.doors.calls import Call, CallHere, waits_for_the_store
+from steelyard.server.doors.lfs.calls import LfsRoute, Repo, RepoPath
+from steelyard.server.doors.lfs.errors import MEDIA_TYPE
+from steelyard.server.errors import Invalid, NotFound
+from steelyard.server.names import InvalidName, Oid
+
+router = APIRouter(route_class=LfsRoute)
+
+XET, MULTIPART, BASIC = "xet", "multipart", "basic"
+MOST_OBJECTS = 1_000
+_Object = dict[str, Any]
+
+
+class AskedObject(BaseModel):
+    """Bytes that a client has, or wants. What is wrong with them is said of them, so this takes nearly everything."""
+
+    oid: Annotated[str, StringConstraints(max_length=200)]
+    size: StrictInt
+
+
+class BatchRequest(BaseModel):
+    """What the client wants to do, and in which ways it can. Keys that we do not need (`ref`) are left alone."""
+
+    operation: Literal["upload", "download"]
+    transfers: list[Annotated[str, StringConstraints(max_length=50)]] = Field([BASIC], max_length=20)
+    objects: list[AskedObject] = Field(max_length=MOST_OBJECTS)
+    hash_algo: Literal["sha256"] = "sha256"
+
+
+@router.post("/{org}/{name}.git/info/lfs/objects/batch")
+@waits_for_the_store
+def begin_transfers(call: CallHere, repo: RepoPath, body: BatchRequest) -> Response:
+    """Say of each object whether it is here, and give links for the rest."""
+    answer = _downloads(call, repo, body) if body.operation == "download" else _uploads(call, repo, body)
+    return JSONResponse({**answer, "hash_algo": body.hash_algo}, media_type=MEDIA_TYPE)
+
+
+def _faults(call: Call, objects: Sequence[AskedObject]) -> dict[int, _Object]:
+    """Index -> the answer for each object that cannot be one."""
+    found: dict[int, _Object] = {}
+    for index, item in enumerate(objects):
+        if fault := _fault(call, item):
+            found[index] = _failed(item, Invalid.status, fault)
+    return found
+
+
+def _fault(call: Call, item: AskedObject) -> str | None:
+    most_bytes = call.registry.settings.max_file_bytes
+    try:
+        Oid.parse(f"sha256:{item.oid}")
+    except InvalidName as error:
+        return str(error)
+    if not 0 <= item.size <= 2**53:
+        return f"{item.size} is no size of a file"
+    if most_bytes and item.size > most_bytes:
+        return f"This file is larger than this server takes (max_file_bytes = {most_bytes})."
+    return None
+
+
+def _failed(item: AskedObject, code: int, message: str) -> _Object:
+    return {"oid": item.oid, "size": item.size, "error": {"code": code, "message": message}}
+
+
+# --- sending
+
+
+def choose_transfer(offered: Sequence[str]) -> str:
+    """How large files are to be sent, of what the client offers. Who offers Xet asks us to decide."""
+    return next((way for way in (XET, MULTIPART) if way in offered), BASIC)
+
+
+def _uploads(call: Call, repo: Repo, body: BatchRequest) -> Mapping[str, Any]:
+    faults = _faults(call, body.objects)
+    wanted = [Wanted(Oid(f"sha256:{o.oid}"), o.size) for i, o in enumerate(body.objects) if i not in faults]
+    transfer, multipart = choose_transfer(body.transfers), MULTIPART in body.transfers
+
+    def find_org(session: Session) -> Org:
+        return repo.get_to_publish(session, call).org
+
+    if transfer == XET:
+        return {"transfer": XET, "objects": _by_xet(call, find_org, body, faults)}
+    offers = iter(incoming.begin_uploads(call, find_org, wanted, multipart=multipart))
+    objects = [
+        faults[index] if index in faults else _upload(call, repo, next(offers), multipart=multipart)
+        for index in range(len(body.objects))
+    ]
+    return {"transfer": transfer, "objects": objects}
+
+
+def _by_xet(
+    call: Call, find_org: Callable[[Session], Org], body: BatchRequest, faults: Mapping[int, _Object]
+) -> list[_Object]:
+    """No links: the client goes on by the door of Xet, and uploads that nobody sends would be left behind."""
+    with call.read() as session:
+        find_org(session)
+    return [faults.get(index) or {"oid": item.oid, "size": item.size} for index, item in enumerate(body.objects)]
+
+
+def _upload(call: Call, repo: Repo, offer: Offer, *, multipart: bool) -> _Object:
+    known: _Object = {"oid": offer.wanted.oid.hex, "size": offer.wanted.size_bytes}
+    if offer.upload is None:
+        return known
+    path = f"{repo.path}/uploads/{offer.upload.id}"
+    if incoming.goes_in_one(offer.upload, multipart=multipart):
+        actions = {"upload": _action(call, incoming.link(call, offer.upload, path, "upload"), {})}
+    else:
+        header = incoming.part_links(call, offer.upload, path)
+        actions = {
+            "upload": _action(call, incoming.link(call, offer.upload, path, "complete"), header),
+            "verify": {"href": call.url(f"{repo.path}/objects/verify")},
+        }
+    return {**known, "authenticated": True, "actions": actions}
+
+
+def _action(call: Call, href: str, header: Mapping[str, str]) -> dict[str, Any]:
+    return {"href": href, "header": dict(header), "expires_in": call.registry.settings.ticket_ttl_seconds}
+
+
+# --- fetching
+
+
+def _downloads(call: Call, repo: Repo, body: BatchRequest) -> Mapping[str, Any]:
+    faults = _faults(call, body.objects)
+    oids = {f"sha256:{item.oid}" for index, item in enumerate(body.objects) if index not in faults}
+    with call.read() as session:
+        found = repo.get(session, call.actor)
+        drafts = call.actor.role_in(found.org.id) is not None
+        held = blobs.find_of_model(session, found.model.id, oids, drafts=drafts)
+    objects = [faults.get(i) or _download(call, repo, item, held) for i, item in enumerate(body.objects)]
+    return {"transfer": BASIC, "objects": objects}
+
+
+def _download(call: Call, repo: Repo, item: AskedObject, held: Mapping[str, blobs.HeldBlob]) -> _Object:
+    blob = held.get(f"sha256:{item.oid}")
+    if blob is None:
+        return _failed(item, NotFound.status, f"{repo.slug}/{repo.name} has no file of these bytes.")
+    ttl = call.registry.settings.download_ttl_seconds
+    right = Ticket("download", repo.subject_of(item.oid), call.actor.token_uuid, int(time.time()) + ttl)
+    href = call.url(f"{repo.path}/objects/{item.oid}?ticket={call.registry.tickets.sign(right)}")
+    actions = {"download": {"href": href, "header": {}, "expires_in": ttl}}
+    return {"oid": item.oid, "size": blob.size_bytes, "authenticated": True, "actions": actions}
