@@ -180,7 +180,7 @@ def test_no_module_needs_itself_in_order_to_be_loaded() -> None:
         ("steelyard.server.db.engine", "from steelyard.server.core.access import Actor"),
         ("steelyard.server.db.engine", "from steelyard.server.names import Oid"),
         ("steelyard.server.db.engine", "from steelyard.server.watching.metrics import Metrics"),
-        ("steelyard.server.core.trees", "import prometheus_client"),
+        ("steelyard.server.core.files.trees", "import prometheus_client"),
         ("steelyard.server.storage.watched", "from opentelemetry import trace"),
         ("steelyard.server.watching.metrics", "from steelyard.server.db.engine import Database"),
         ("steelyard.server.doors.middleware", "from steelyard.server.watching.metrics import Metrics"),

@@ -10,8 +10,8 @@ from uuid import uuid4
 from sqlalchemy import select
 
 from steelyard.server.context import Registry
-from steelyard.server.core import chunks, shards
-from steelyard.server.core.uploads import Room
+from steelyard.server.core.arrivals.uploads import Room
+from steelyard.server.core.xet import chunks, shards
 from steelyard.server.db.engine import Database
 from steelyard.server.db.tables import Org, OrgXorb, Xorb
 from steelyard.server.settings import Settings

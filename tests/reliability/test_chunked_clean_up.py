@@ -16,7 +16,7 @@ import httpx2
 import pytest
 
 from steelyard.server.app import open_store
-from steelyard.server.core.layouts import open_chunked
+from steelyard.server.core.xet.layouts import open_chunked
 from steelyard.server.db.engine import Database
 from steelyard.server.errors import Invalid
 from steelyard.server.jobs.check import check

@@ -15,11 +15,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from steelyard import __version__
 from steelyard.server.context import Registry
 from steelyard.server.core.downloads import Usage
+from steelyard.server.core.files.trees import TreeCache
 from steelyard.server.core.jobs import new_holder
-from steelyard.server.core.layouts import open_chunked
 from steelyard.server.core.limits import Limiter
 from steelyard.server.core.tickets import open_ticket_office
-from steelyard.server.core.trees import TreeCache
+from steelyard.server.core.xet.layouts import open_chunked
 from steelyard.server.db.engine import Database
 from steelyard.server.db.migrate import migrate
 from steelyard.server.doors import middleware, refusals

@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 from threading import Event
 
 from steelyard.server.core.downloads import Usage
+from steelyard.server.core.files.trees import TreeCache
 from steelyard.server.core.limits import Limiter
 from steelyard.server.core.tickets import TicketOffice
-from steelyard.server.core.trees import TreeCache
 from steelyard.server.db.engine import Database
 from steelyard.server.jobs.leasing import Leases
 from steelyard.server.jobs.proving import Prover

@@ -4,7 +4,7 @@ import pytest
 
 from tests.conftest import MakeRegistered
 from tests.house.postgres import postgres_url
-from tests.server.core.lines import Line, open_line
+from tests.server.core.history.lines import Line, open_line
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from steelyard.server.context import Registry
-from steelyard.server.core.commits import Words, create_tree, sha_of
+from steelyard.server.core.history.commits import Words, create_tree, sha_of
 from steelyard.server.db.engine import Database
 from steelyard.server.db.migrate import downgrade, migrate
 from steelyard.server.db.tables import Branch, Commit, Model, Org, TreeBlob, Version

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from steelyard.server.core.archive import ArchiveFile, plan_archive
+from steelyard.server.core.files.archive import ArchiveFile, plan_archive
 from steelyard.server.doors.sending import PIECE_BYTES, ArchiveSource, BlobSource, ByteSource, BytesResponse, attachment
 from steelyard.server.errors import StorageFailed
 from steelyard.server.storage import BlobStore

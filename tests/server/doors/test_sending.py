@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.types import Message
 
-from steelyard.server.core.archive import ArchiveFile, plan_archive
+from steelyard.server.core.files.archive import ArchiveFile, plan_archive
 from steelyard.server.doors import sending
 from steelyard.server.doors.ranges import parse_range
 from steelyard.server.doors.sending import OCTETS, PIECE_BYTES, ArchiveSource, BlobSource, ByteSource, attachment

@@ -13,10 +13,11 @@ import pytest
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from steelyard.server.core import blobs, chunking, jobs, unneeded
-from steelyard.server.core import cutting as core_cutting
-from steelyard.server.core.chunks import find_dedup
-from steelyard.server.core.layouts import open_chunked
+from steelyard.server.core import blobs, jobs
+from steelyard.server.core.xet import chunking, unneeded
+from steelyard.server.core.xet import cutting as core_cutting
+from steelyard.server.core.xet.chunks import find_dedup
+from steelyard.server.core.xet.layouts import open_chunked
 from steelyard.server.db.engine import Database
 from steelyard.server.db.tables import Garbage, Job, Recipe, RecipeXorb, Xorb, utc_now
 from steelyard.server.errors import Invalid, StorageFailed

@@ -7,7 +7,8 @@ from uuid import uuid4
 
 import pytest
 
-from steelyard.server.core import blobs, proofs
+from steelyard.server.core import blobs
+from steelyard.server.core.arrivals import proofs
 from steelyard.server.db.tables import utc_now
 from steelyard.server.jobs import gc
 from steelyard.server.jobs.gc import ORPHAN_SECONDS

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from steelyard.server.core import jobs, proofs
+from steelyard.server.core import jobs
+from steelyard.server.core.arrivals import proofs
 from steelyard.server.core.jobs import Lease, LeaseLost, new_holder
 from steelyard.server.db.tables import Job, Upload
 from steelyard.server.errors import Conflict, Invalid, StorageFailed

@@ -9,7 +9,7 @@ import click
 
 from steelyard.cli.serve import cause_of
 from steelyard.server.app import open_store
-from steelyard.server.core.layouts import open_chunked
+from steelyard.server.core.xet.layouts import open_chunked
 from steelyard.server.db.engine import Database
 from steelyard.server.db.migrate import migrate, standing
 from steelyard.server.errors import RegistryError

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from steelyard.server.core import commits
 from steelyard.server.core.access import Action, Actor, allow
 from steelyard.server.core.audit import record
+from steelyard.server.core.history import commits
 from steelyard.server.core.models import Found
 from steelyard.server.db.tables import Alias, AliasMove, Version, utc_now
 from steelyard.server.errors import AlreadyExists, NotFound

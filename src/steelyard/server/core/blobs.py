@@ -11,7 +11,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, case, delete, exists, func, insert, or_, select, union, update
 from sqlalchemy.orm import Session
 
-from steelyard.server.core import chunking
+from steelyard.server.core.xet import chunking
 from steelyard.server.db.engine import Database, in_batches
 from steelyard.server.db.tables import (
     Blob,

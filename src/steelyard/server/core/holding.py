@@ -5,7 +5,8 @@ from typing import NoReturn
 
 from sqlalchemy.orm import Session
 
-from steelyard.server.core import blobs, uploads
+from steelyard.server.core import blobs
+from steelyard.server.core.arrivals import uploads
 from steelyard.server.core.blobs import HeldBlob
 from steelyard.server.db.tables import Org
 from steelyard.server.errors import Conflict, Fault, Invalid

@@ -9,9 +9,10 @@ from typing import Any, Literal
 from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, insert, or_, select
 from sqlalchemy.orm import Session, defer
 
-from steelyard.server.core import blobs, commits
+from steelyard.server.core import blobs
 from steelyard.server.core.access import Action, Actor, allow, visible_to
 from steelyard.server.core.audit import record
+from steelyard.server.core.history import commits
 from steelyard.server.core.orgs import get_org
 from steelyard.server.db.tables import (
     Alias,

@@ -8,17 +8,17 @@ from typing import Any, Literal
 
 from sqlalchemy.orm import Session
 
-from steelyard.server.core import commits
 from steelyard.server.core.access import Action, Actor, allow
 from steelyard.server.core.aliases import set_alias
 from steelyard.server.core.audit import record
 from steelyard.server.core.blobs import HeldBlob
-from steelyard.server.core.commits import MAIN, Words, create_commit
+from steelyard.server.core.files.weights import size_category
+from steelyard.server.core.history import commits
+from steelyard.server.core.history.commits import MAIN, Words, create_commit
 from steelyard.server.core.holding import get_held
 from steelyard.server.core.lineage import find_parents
 from steelyard.server.core.models import Found, create_model, find_model, latest_query, refresh_latest
 from steelyard.server.core.versions import find_version, standing_of
-from steelyard.server.core.weights import size_category
 from steelyard.server.db.tables import Commit, IdempotencyKey, Model, Org, SpentVersion, Tree, Version, utc_now
 from steelyard.server.errors import AlreadyExists, Fault, Invalid
 from steelyard.server.names import ModelName

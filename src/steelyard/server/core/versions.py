@@ -10,12 +10,13 @@ from typing import Literal
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from steelyard.server.core import blobs, commits
+from steelyard.server.core import blobs
 from steelyard.server.core.access import Actor
 from steelyard.server.core.aliases import aliases_of, find_version_of_alias
 from steelyard.server.core.audit import record
+from steelyard.server.core.files.trees import File, TreeCache
+from steelyard.server.core.history import commits
 from steelyard.server.core.models import Found, latest_query, refresh_latest, spend, versions_in_order
-from steelyard.server.core.trees import File, TreeCache
 from steelyard.server.db.tables import Standing, Version, utc_now
 from steelyard.server.errors import Conflict, Fault, Invalid, NotFound
 from steelyard.server.names import Alias, InvalidName, VersionRange, is_range

@@ -8,9 +8,9 @@ from sqlalchemy.orm import Session
 from starlette.background import BackgroundTask
 from starlette.responses import RedirectResponse
 
-from steelyard.server.core import reading
 from steelyard.server.core.access import Actor
-from steelyard.server.core.trees import File
+from steelyard.server.core.files import reading
+from steelyard.server.core.files.trees import File
 from steelyard.server.db.tables import Version
 from steelyard.server.doors.calls import Call, acting_by
 from steelyard.server.doors.middleware import notes_of

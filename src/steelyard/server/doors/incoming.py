@@ -16,12 +16,13 @@ from fastapi import Request
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
-from steelyard.server.core import blobs, orgs, proofs, straight, tokens, uploads
+from steelyard.server.core import blobs, orgs, tokens
 from steelyard.server.core.access import Action
+from steelyard.server.core.arrivals import proofs, straight, uploads
+from steelyard.server.core.arrivals.uploads import Manner, Offer, Room, Wanted
 from steelyard.server.core.jobs import LeaseLost
 from steelyard.server.core.limits import LimitedAction
 from steelyard.server.core.tickets import Purpose, Ticket
-from steelyard.server.core.uploads import Manner, Offer, Room, Wanted
 from steelyard.server.db.tables import Org, Upload
 from steelyard.server.doors.calls import Call, acting_as
 from steelyard.server.doors.receiving import impatient, receive, sha256_sink

@@ -25,7 +25,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from steelyard.server.core.archive import Archive, FileSlice
+from steelyard.server.core.files.archive import Archive, FileSlice
 from steelyard.server.doors.ranges import ByteRange, frame_parts, if_match, if_none_match, if_range, parse_range
 from steelyard.server.doors.turns import at_the_store
 from steelyard.server.errors import Forbidden, PreconditionFailed, StorageFailed

@@ -3,8 +3,9 @@
 import logging
 from collections.abc import Callable
 
-from steelyard.server.core import cutting, jobs
+from steelyard.server.core import jobs
 from steelyard.server.core.jobs import Lease
+from steelyard.server.core.xet import cutting
 from steelyard.server.db.engine import Database
 from steelyard.server.errors import RegistryError
 from steelyard.server.jobs.leasing import Leases

@@ -16,9 +16,11 @@ from typing import TypeVar
 
 from sqlalchemy.orm import Session
 
-from steelyard.server.core import blobs, unneeded, uploads
-from steelyard.server.core.chunks import CLIENTS_REMEMBER_SECONDS
-from steelyard.server.core.uploads import Unfinished
+from steelyard.server.core import blobs
+from steelyard.server.core.arrivals import uploads
+from steelyard.server.core.arrivals.uploads import Unfinished
+from steelyard.server.core.xet import unneeded
+from steelyard.server.core.xet.chunks import CLIENTS_REMEMBER_SECONDS
 from steelyard.server.db.engine import Database, in_batches
 from steelyard.server.db.tables import utc_now
 from steelyard.server.storage import BlobStore, StoredName

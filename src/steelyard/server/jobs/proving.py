@@ -5,7 +5,8 @@ import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 
-from steelyard.server.core import jobs, proofs, straight
+from steelyard.server.core import jobs
+from steelyard.server.core.arrivals import proofs, straight
 from steelyard.server.core.jobs import Lease, LeaseLost
 from steelyard.server.db.engine import Database
 from steelyard.server.db.tables import Upload

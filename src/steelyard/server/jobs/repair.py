@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from steelyard.server.core import chunks, soundness
+from steelyard.server.core import soundness
 from steelyard.server.core.blobs import HeldBlob
 from steelyard.server.core.soundness import Unrecorded
+from steelyard.server.core.xet import chunks
 from steelyard.server.db.engine import Database
 from steelyard.server.jobs.check import Checked, Finding, examine, examine_xorb
 from steelyard.server.jobs.gc import delete_garbage, find_orphans, remove_orphans

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from steelyard.server.context import Registry
-from steelyard.server.core import chunking, jobs, proofs
+from steelyard.server.core import jobs
+from steelyard.server.core.arrivals import proofs
+from steelyard.server.core.xet import chunking
 from steelyard.server.db.tables import utc_now
 from steelyard.server.errors import RegistryError
 from steelyard.server.jobs import cutting, gc

@@ -16,7 +16,8 @@ from prometheus_client.metrics_core import Metric
 from sqlalchemy.pool import QueuePool
 
 from steelyard.server.context import Registry
-from steelyard.server.core import jobs, uploads
+from steelyard.server.core import jobs
+from steelyard.server.core.arrivals import uploads
 from steelyard.server.core.jobs import Backlog
 from steelyard.server.errors import RegistryError
 from steelyard.server.watching import instruments

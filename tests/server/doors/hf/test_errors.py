@@ -141,7 +141,7 @@ def test_a_silent_database_is_said_so_that_clients_try_again(
     def fail(*_: object, **__: object) -> None:
         raise errors.DatabaseTimeout("later")
 
-    monkeypatch.setattr("steelyard.server.core.revisions.resolve_revision", fail)
+    monkeypatch.setattr("steelyard.server.core.history.revisions.resolve_revision", fail)
     ada = registered.user("ada")
     ada.publish("ada/tiny:1.0.0")
     failed = ada.get("http://127.0.0.1/ada/tiny/resolve/main/model.safetensors")

@@ -87,7 +87,7 @@ def test_a_fault_of_ours_is_logged_without_secrets_too(tiny: ModelAt, monkeypatc
     def fail(*_: object) -> None:
         raise RuntimeError("broken")
 
-    monkeypatch.setattr("steelyard.server.core.reading.plan_version", fail)
+    monkeypatch.setattr("steelyard.server.core.files.reading.plan_version", fail)
     with written(TextFormatter()) as stream:
         assert tiny.person.client.get(url, headers={"Authorization": "Bearer secret-token"}).status_code == 500
     assert "RuntimeError: broken" in stream.getvalue()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from steelyard.server.core import proofs
+from steelyard.server.core.arrivals import proofs
 from tests.conftest import MakeRegistered
 from tests.house import Person, Registered
 from tests.house.people import oid_of

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from steelyard.server.core import shards
+from steelyard.server.core.xet import shards
 from steelyard.server.doors.xet import arriving
 from steelyard.server.errors import Invalid, StorageTimeout
 from tests.server.doors.xet.cas import Cas, some_chunks

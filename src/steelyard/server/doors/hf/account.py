@@ -4,8 +4,9 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
-from steelyard.server.core import cards, tokens
+from steelyard.server.core import tokens
 from steelyard.server.core.access import Actor, Role
+from steelyard.server.core.files import cards
 from steelyard.server.core.orgs import list_own_orgs
 from steelyard.server.db.tables import Org, User
 from steelyard.server.doors.calls import CallHere

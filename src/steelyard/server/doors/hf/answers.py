@@ -13,8 +13,8 @@ from fastapi import Response
 from pydantic_core import to_json
 
 from steelyard.server.core.blobs import HubForm
+from steelyard.server.core.files.trees import File
 from steelyard.server.core.models import Found
-from steelyard.server.core.trees import File
 from steelyard.server.db.tables import Commit, Version
 
 Json = dict[str, Any]

@@ -59,4 +59,4 @@ def following(request: Request, call: Call, **changed: str) -> str:
 
 
 RepoPath = Annotated[Repo, Depends(_repo)]
-RevisionPath = str  # anything: what it leads to, if anything, `core.revisions` knows
+RevisionPath = str  # anything: what it leads to, if anything, `core.history` knows

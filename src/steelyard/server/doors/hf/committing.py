@@ -10,13 +10,15 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
-from steelyard.server.core import blobs, drafts, models, regular, revisions, uploads
+from steelyard.server.core import blobs, models
 from steelyard.server.core.access import Action
+from steelyard.server.core.arrivals import regular, uploads
+from steelyard.server.core.arrivals.uploads import Room
 from steelyard.server.core.blobs import HubForm
-from steelyard.server.core.commits import MAIN
+from steelyard.server.core.files.trees import File
+from steelyard.server.core.history import drafts, revisions
+from steelyard.server.core.history.commits import MAIN
 from steelyard.server.core.limits import LimitedAction
-from steelyard.server.core.trees import File
-from steelyard.server.core.uploads import Room
 from steelyard.server.db.tables import Org
 from steelyard.server.doors.calls import Call, CallHere
 from steelyard.server.doors.hf.answers import Json, json_response

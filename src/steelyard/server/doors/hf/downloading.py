@@ -7,10 +7,11 @@ ones, and ones to this host, are followed by some generations and not by others,
 from fastapi import APIRouter, Request, Response
 from sqlalchemy.orm import Session
 
-from steelyard.server.core import blobs, revisions
+from steelyard.server.core import blobs
+from steelyard.server.core.history import revisions
+from steelyard.server.core.history.revisions import Revision
 from steelyard.server.core.limits import LimitedAction
 from steelyard.server.core.models import Found
-from steelyard.server.core.revisions import Revision
 from steelyard.server.doors.calls import Call, CallHere, waits_for_the_store
 from steelyard.server.doors.fetching import StoredFile, caching, file_response
 from steelyard.server.doors.hf import answers

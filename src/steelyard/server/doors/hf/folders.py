@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from steelyard.server.core.trees import File
+from steelyard.server.core.files.trees import File
 from steelyard.server.errors import EntryNotFound
 
 

@@ -4,7 +4,7 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 from starlette.responses import Response
 
-from steelyard.server.core import revisions
+from steelyard.server.core.history import revisions
 from steelyard.server.doors.calls import CallHere
 from steelyard.server.doors.grants import Grant, grant_reading, grant_writing
 from steelyard.server.doors.hf.calls import HubRoute, RepoPath, RevisionPath

@@ -4,10 +4,10 @@ from collections.abc import Collection, Mapping
 
 from sqlalchemy.orm import Session
 
-from steelyard.server.core import revisions
+from steelyard.server.core.files.trees import File
+from steelyard.server.core.history import revisions
+from steelyard.server.core.history.revisions import Revision
 from steelyard.server.core.models import Found
-from steelyard.server.core.revisions import Revision
-from steelyard.server.core.trees import File
 from steelyard.server.db.tables import Commit
 from steelyard.server.doors.calls import Call
 from steelyard.server.doors.hf.folders import parents

@@ -6,9 +6,10 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Query, Request, Response
 from sqlalchemy.orm import Session
 
-from steelyard.server.core import blobs, catalog, orgs, revisions
+from steelyard.server.core import blobs, catalog, orgs
 from steelyard.server.core.access import Action
 from steelyard.server.core.catalog import CatalogFilter, Entry, SortBy
+from steelyard.server.core.history import revisions
 from steelyard.server.core.limits import LimitedAction
 from steelyard.server.doors.calls import Call, CallHere
 from steelyard.server.doors.hf import answers

@@ -5,9 +5,11 @@ with what the model card says of it.
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
-from steelyard.server.core import cards, drafts, models, reading, revisions
+from steelyard.server.core import models
 from steelyard.server.core.access import Action
-from steelyard.server.core.cards import Card
+from steelyard.server.core.files import cards, reading
+from steelyard.server.core.files.cards import Card
+from steelyard.server.core.history import drafts, revisions
 from steelyard.server.core.limits import LimitedAction
 from steelyard.server.core.models import Found
 from steelyard.server.db.tables import Commit

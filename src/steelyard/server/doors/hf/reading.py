@@ -12,11 +12,12 @@ from urllib.parse import parse_qs
 from fastapi import APIRouter, Depends, Query, Request, Response
 from sqlalchemy.orm import Session
 
-from steelyard.server.core import blobs, catalog, lineage, revisions, versions
+from steelyard.server.core import blobs, catalog, lineage, versions
 from steelyard.server.core.access import Action, allow
+from steelyard.server.core.files.trees import File
+from steelyard.server.core.history import revisions
+from steelyard.server.core.history.revisions import Revision
 from steelyard.server.core.models import Found
-from steelyard.server.core.revisions import Revision
-from steelyard.server.core.trees import File
 from steelyard.server.db.tables import Version
 from steelyard.server.doors.calls import Call, CallHere, parse_json
 from steelyard.server.doors.hf import answers

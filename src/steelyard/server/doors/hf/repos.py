@@ -11,8 +11,9 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
-from steelyard.server.core import drafts, models, orgs
+from steelyard.server.core import models, orgs
 from steelyard.server.core.access import Action
+from steelyard.server.core.history import drafts
 from steelyard.server.doors.calls import Call, CallHere
 from steelyard.server.doors.hf.account import namespace
 from steelyard.server.doors.hf.answers import json_response

@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 from starlette.responses import JSONResponse
 
 from steelyard.server.core import blobs
+from steelyard.server.core.arrivals.uploads import Offer, Wanted
 from steelyard.server.core.tickets import Ticket
-from steelyard.server.core.uploads import Offer, Wanted
 from steelyard.server.db.tables import Org
 from steelyard.server.doors import incoming
 from steelyard.server.doors.calls import Call, CallHere, waits_for_the_store

@@ -11,9 +11,10 @@ from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 
-from steelyard.server.core import blobs, uploads
+from steelyard.server.core import blobs
+from steelyard.server.core.arrivals import uploads
+from steelyard.server.core.files.trees import File
 from steelyard.server.core.limits import LimitedAction
-from steelyard.server.core.trees import File
 from steelyard.server.doors import incoming
 from steelyard.server.doors.calls import Call, CallHere, waits_for_the_store
 from steelyard.server.doors.fetching import StoredFile, actor_of_link, caching, file_response

@@ -9,7 +9,8 @@ from urllib.parse import quote
 from fastapi import APIRouter, Request, Response
 from sqlalchemy.orm import Session
 
-from steelyard.server.core import models, reading, versions
+from steelyard.server.core import models, versions
+from steelyard.server.core.files import reading
 from steelyard.server.core.limits import LimitedAction
 from steelyard.server.core.models import Found
 from steelyard.server.core.tickets import Ticket

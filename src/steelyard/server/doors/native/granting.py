@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from fastapi import APIRouter, Response
 from sqlalchemy.orm import Session
 
-from steelyard.server.core import blobs, models, recipes, versions
+from steelyard.server.core import blobs, models, versions
 from steelyard.server.core.access import Action
-from steelyard.server.core.uploads import Wanted
+from steelyard.server.core.arrivals.uploads import Wanted
+from steelyard.server.core.xet import recipes
 from steelyard.server.db.tables import Version
 from steelyard.server.doors.calls import MIB, Call, CallHere
 from steelyard.server.doors.grants import Grant, grant_reading, grant_writing

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Mapping
 from sqlalchemy.orm import Session
 
 from steelyard.server.core import orgs, publish, versions
+from steelyard.server.core.files.reading import count_parameters_of
 from steelyard.server.core.limits import LimitedAction
 from steelyard.server.core.models import Found
 from steelyard.server.core.publish import Description, NewVersion, Published
-from steelyard.server.core.reading import count_parameters_of
 from steelyard.server.db.tables import Version
 from steelyard.server.doors.calls import Call
 from steelyard.server.doors.native import schemas as s

@@ -12,10 +12,11 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from steelyard.server.core import orgs, straight, uploads
+from steelyard.server.core import orgs
 from steelyard.server.core.access import Action
+from steelyard.server.core.arrivals import straight, uploads
+from steelyard.server.core.arrivals.uploads import Offer, Wanted
 from steelyard.server.core.tickets import Purpose
-from steelyard.server.core.uploads import Offer, Wanted
 from steelyard.server.db.tables import Upload
 from steelyard.server.doors import incoming
 from steelyard.server.doors.calls import Call, CallHere, waits_for_the_store

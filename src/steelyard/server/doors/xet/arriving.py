@@ -15,8 +15,8 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from steelyard.server.core import chunks, shards
-from steelyard.server.core.uploads import Room
+from steelyard.server.core.arrivals.uploads import Room
+from steelyard.server.core.xet import chunks, shards
 from steelyard.server.db.tables import Org
 from steelyard.server.doors.calls import MIB, Call, CallHere
 from steelyard.server.doors.middleware import notes_of

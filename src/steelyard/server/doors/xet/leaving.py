@@ -6,10 +6,10 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse
 
-from steelyard.server.core import chunks, recipes
 from steelyard.server.core.access import Action, may
-from steelyard.server.core.recipes import Fetch, Plan
 from steelyard.server.core.tickets import Ticket
+from steelyard.server.core.xet import chunks, recipes
+from steelyard.server.core.xet.recipes import Fetch, Plan
 from steelyard.server.db.tables import Recipe
 from steelyard.server.doors import grants
 from steelyard.server.doors.calls import Call, CallHere, waits_for_the_store

@@ -12,7 +12,7 @@ from functools import partial
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from steelyard.server.core.uploads import (
+from steelyard.server.core.arrivals.uploads import (
     LEAST_STORE_PART_BYTES,
     LOOKS_AT_ONCE,
     Manner,

@@ -6,10 +6,10 @@ from contextlib import nullcontext
 from sqlalchemy.orm import Session
 
 from steelyard.server.core import blobs
-from steelyard.server.core.archive import Archive, ArchiveFile, plan_archive
 from steelyard.server.core.blobs import HeldBlob
-from steelyard.server.core.trees import File, TreeCache
-from steelyard.server.core.weights import WeightFile, count_parameters
+from steelyard.server.core.files.archive import Archive, ArchiveFile, plan_archive
+from steelyard.server.core.files.trees import File, TreeCache
+from steelyard.server.core.files.weights import WeightFile, count_parameters
 from steelyard.server.db.tables import Version
 from steelyard.server.errors import StorageFailed
 from steelyard.server.storage import BlobStore, StoredBlob

@@ -16,9 +16,9 @@ from sqlalchemy import delete, exists, select
 from sqlalchemy.orm import Session
 
 from steelyard.server.core import blobs, jobs
+from steelyard.server.core.arrivals.uploads import LINK_WITHIN_SECONDS, check_parts, get_upload, parts_done
+from steelyard.server.core.files.reading import is_whole
 from steelyard.server.core.jobs import Lease, LeaseLost
-from steelyard.server.core.reading import is_whole
-from steelyard.server.core.uploads import LINK_WITHIN_SECONDS, check_parts, get_upload, parts_done
 from steelyard.server.db.engine import Database
 from steelyard.server.db.tables import Job, Upload, UploadPart
 from steelyard.server.errors import Conflict, Fault, Invalid, NotFound

@@ -10,16 +10,16 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from steelyard.server.core import commits
 from steelyard.server.core.access import Action, Actor, allow
 from steelyard.server.core.aliases import find_version_of_alias
 from steelyard.server.core.audit import record
 from steelyard.server.core.blobs import HeldBlob
-from steelyard.server.core.commits import MAIN, Words, create_commit, sha_of
+from steelyard.server.core.history import commits
+from steelyard.server.core.history.commits import MAIN, Words, create_commit, sha_of
+from steelyard.server.core.history.revisions import find_head, resolve_revision
 from steelyard.server.core.holding import get_held
 from steelyard.server.core.models import Found
 from steelyard.server.core.publish import Description, NewVersion, Published, artifacts_hash, look_ahead, publish
-from steelyard.server.core.revisions import find_head, resolve_revision
 from steelyard.server.core.versions import find_version
 from steelyard.server.db.tables import Blob, Branch, Commit, Tag, Tree, TreeBlob
 from steelyard.server.errors import (

@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, delete, exists, select
 from sqlalchemy.orm import Session
 
-from steelyard.server.core import blobs, chunks
+from steelyard.server.core import blobs
+from steelyard.server.core.xet import chunks
 from steelyard.server.db.tables import Garbage, OrgBlob, OrgXorb, RecipeXorb, Xorb, utc_now
 
 

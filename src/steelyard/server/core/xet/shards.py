@@ -12,10 +12,11 @@ from typing import NoReturn
 
 from sqlalchemy import select
 
-from steelyard.server.core import blobs, chunking, chunks, recipes
-from steelyard.server.core.layouts import RecipeBook
-from steelyard.server.core.reading import is_whole
-from steelyard.server.core.uploads import Room, Wanted, check_room
+from steelyard.server.core import blobs
+from steelyard.server.core.arrivals.uploads import Room, Wanted, check_room
+from steelyard.server.core.files.reading import is_whole
+from steelyard.server.core.xet import chunking, chunks, recipes
+from steelyard.server.core.xet.layouts import RecipeBook
 from steelyard.server.db.engine import Database
 from steelyard.server.db.tables import Blob, Org, Recipe
 from steelyard.server.errors import Invalid, StorageFailed, TooLarge

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import delete, exists, func, insert, select, union
 from sqlalchemy.orm import Session
 
-from steelyard.server.core.layouts import layout_of
+from steelyard.server.core.xet.layouts import layout_of
 from steelyard.server.db.engine import in_batches
 from steelyard.server.db.tables import Blob, Commit, Recipe, RecipeXorb, TreeBlob, Version, Xorb
 from steelyard.server.errors import RangeNotSatisfiable

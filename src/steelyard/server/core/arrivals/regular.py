@@ -14,9 +14,10 @@ from uuid import uuid4
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from steelyard.server.core import blobs, uploads
-from steelyard.server.core.reading import is_whole
-from steelyard.server.core.uploads import LINK_WITHIN_SECONDS, Room, Wanted
+from steelyard.server.core import blobs
+from steelyard.server.core.arrivals import uploads
+from steelyard.server.core.arrivals.uploads import LINK_WITHIN_SECONDS, Room, Wanted
+from steelyard.server.core.files.reading import is_whole
 from steelyard.server.db.engine import Database
 from steelyard.server.db.tables import Blob, Org
 from steelyard.server.errors import Conflict

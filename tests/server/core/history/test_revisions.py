@@ -6,8 +6,9 @@ from contextlib import closing
 import pytest
 from sqlalchemy import delete, func, select
 
-from steelyard.server.core import drafts, models, revisions
+from steelyard.server.core import models
 from steelyard.server.core.access import Actor, Role
+from steelyard.server.core.history import drafts, revisions
 from steelyard.server.db.carrying import carry, make_marked
 from steelyard.server.db.engine import Database
 from steelyard.server.db.tables import Branch, Commit, Table, Tag, Tree, TreeBlob
@@ -17,7 +18,7 @@ from steelyard.server.jobs.gc import collect, preview
 from steelyard.server.jobs.repair import repair
 from tests.house.people import oid_of
 from tests.house.postgres import postgres_url
-from tests.server.core.lines import NAME, Line
+from tests.server.core.history.lines import NAME, Line
 
 TINY = "/org/ada/models/tiny"
 DAY = 86_400

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steelyard.server.core.regular import MOST_REGULAR_BYTES, content_of, is_regular
+from steelyard.server.core.arrivals.regular import MOST_REGULAR_BYTES, content_of, is_regular
 
 
 @pytest.mark.parametrize(

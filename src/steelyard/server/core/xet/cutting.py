@@ -11,8 +11,9 @@ from itertools import accumulate
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from steelyard.server.core import chunks, jobs, recipes
+from steelyard.server.core import jobs
 from steelyard.server.core.jobs import Lease
+from steelyard.server.core.xet import chunks, recipes
 from steelyard.server.db.engine import Database, in_batches
 from steelyard.server.db.tables import Blob, OrgBlob, Recipe, Xorb
 from steelyard.server.errors import StorageFailed

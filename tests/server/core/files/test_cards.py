@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steelyard.server.core.cards import MOST_README_BYTES, find_fault, read_card
+from steelyard.server.core.files.cards import MOST_README_BYTES, find_fault, read_card
 from steelyard.server.core.publish import Description
 from steelyard.server.errors import Invalid
 

@@ -5,9 +5,9 @@ import re
 import pytest
 from sqlalchemy import func, select, update
 
-from steelyard.server.core import drafts
 from steelyard.server.core.access import Actor, Role
-from steelyard.server.core.drafts import Added, Deleted, DeletedFolder
+from steelyard.server.core.history import drafts
+from steelyard.server.core.history.drafts import Added, Deleted, DeletedFolder
 from steelyard.server.core.publish import Description
 from steelyard.server.db.tables import Commit, Table, Tree, Upload, Version
 from steelyard.server.errors import (
@@ -22,7 +22,7 @@ from steelyard.server.errors import (
 )
 from steelyard.server.names import Version as SemVer
 from tests.house.people import oid_of
-from tests.server.core.lines import Line
+from tests.server.core.history.lines import Line
 
 TINY = "/org/ada/models/tiny"
 

@@ -2,7 +2,7 @@
 
 import threading
 
-from steelyard.server.core import uploads
+from steelyard.server.core.arrivals import uploads
 from tests.conftest import MakeRegistered
 from tests.server.doors.native.models import ModelAt
 

@@ -9,13 +9,14 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from steelyard.server.context import Registry
-from steelyard.server.core import drafts, models, revisions
+from steelyard.server.core import models
 from steelyard.server.core.access import Actor, Role
-from steelyard.server.core.drafts import Added, Change, Deleted
+from steelyard.server.core.files.trees import TreeCache
+from steelyard.server.core.history import drafts, revisions
+from steelyard.server.core.history.drafts import Added, Change, Deleted
+from steelyard.server.core.history.revisions import Refs, Revision
 from steelyard.server.core.models import Found
 from steelyard.server.core.publish import Description, Published
-from steelyard.server.core.revisions import Refs, Revision
-from steelyard.server.core.trees import TreeCache
 from steelyard.server.db.tables import Commit, Org, OrgBlob
 from steelyard.server.names import ModelName, Version
 from tests.house import Person, Registered

@@ -7,9 +7,9 @@ from random import Random
 import pytest
 from sqlalchemy import select
 
-from steelyard.server.core import chunks, recipes
-from steelyard.server.core.chunks import find_dedup
-from steelyard.server.core.uploads import Room
+from steelyard.server.core.arrivals.uploads import Room
+from steelyard.server.core.xet import chunks, recipes
+from steelyard.server.core.xet.chunks import find_dedup
 from steelyard.server.db.tables import Blob, Org, OrgXorb, Recipe, Xorb, utc_now
 from steelyard.server.errors import BadRequest, Invalid, RangeNotSatisfiable, TooLarge
 from steelyard.server.storage.chunked import is_chunked
@@ -110,7 +110,7 @@ def test_a_file_that_is_here_whole_is_not_kept_in_chunks_too(sender: Sender, ada
 
 def test_the_same_file_again_is_not_read_again(sender: Sender, monkeypatch: pytest.MonkeyPatch) -> None:
     sender.make(*FILE)
-    monkeypatch.setattr("steelyard.server.core.shards._read_whole", None)
+    monkeypatch.setattr("steelyard.server.core.xet.shards._read_whole", None)
     assert sender.say(told(FILE))[-1] == (len(content_of(FILE)), len(content_of(FILE)))
 
 

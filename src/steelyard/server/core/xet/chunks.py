@@ -14,8 +14,8 @@ from sqlalchemy import CursorResult, delete, exists, func, insert, select, updat
 from sqlalchemy.orm import Session
 
 from steelyard.server.core import blobs
-from steelyard.server.core.layouts import place_of
-from steelyard.server.core.uploads import LINK_WITHIN_SECONDS, Room
+from steelyard.server.core.arrivals.uploads import LINK_WITHIN_SECONDS, Room
+from steelyard.server.core.xet.layouts import place_of
 from steelyard.server.db.engine import Database, in_batches
 from steelyard.server.db.tables import DedupChunk, Org, OrgBlob, OrgXorb, Recipe, RecipeXorb, Xorb, utc_now
 from steelyard.server.errors import BadRequest, Conflict, NotFound, StorageFailed, TooLarge

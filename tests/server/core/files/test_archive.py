@@ -15,8 +15,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from steelyard.server.core import archive as archive_module
-from steelyard.server.core.archive import Archive, ArchiveFile, FileSlice, plan_archive
+from steelyard.server.core.files import archive as archive_module
+from steelyard.server.core.files.archive import Archive, ArchiveFile, FileSlice, plan_archive
 
 GIB = 1024**3
 

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from steelyard.server.core import blobs
 from steelyard.server.core.access import Actor
 from steelyard.server.core.blobs import HeldBlob
-from steelyard.server.core.reading import is_whole
+from steelyard.server.core.files.reading import is_whole
 from steelyard.server.db.engine import in_batches
 from steelyard.server.db.tables import Org, Upload, UploadPart, utc_now
 from steelyard.server.errors import Conflict, Fault, Invalid, NotFound, TooLarge

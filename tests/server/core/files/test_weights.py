@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steelyard.server.core.weights import WeightFile, count_parameters, size_category
+from steelyard.server.core.files.weights import WeightFile, count_parameters, size_category
 
 U64_MAX = 2**64 - 1
 

@@ -13,11 +13,12 @@ from typing import Any
 from sqlalchemy import ColumnElement, Integer, exists, literal_column, select
 from sqlalchemy.orm import Session
 
-from steelyard.server.core import commits, versions
+from steelyard.server.core import versions
 from steelyard.server.core.access import Actor
-from steelyard.server.core.commits import MAIN
+from steelyard.server.core.files.trees import File, TreeCache
+from steelyard.server.core.history import commits
+from steelyard.server.core.history.commits import MAIN
 from steelyard.server.core.models import Found, versions_in_order
-from steelyard.server.core.trees import File, TreeCache
 from steelyard.server.db.tables import Branch, Commit, Tag, Version
 from steelyard.server.errors import Invalid, NotFound, RevisionNotFound
 from steelyard.server.names import InvalidName

@@ -1,0 +1,1 @@
+"""Files made of chunks: xorbs, shards, recipes, and whole files cut so that they are offered too."""
