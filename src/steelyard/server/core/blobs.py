@@ -92,10 +92,13 @@ class HubForm:
     xet_hash: str | None
 
 
-def find_hub_forms(session: Session, oids: Collection[str]) -> dict[str, HubForm]:
-    """OID -> what the Hub's clients know it by. For callers who have shown that they may read what holds them."""
+def find_hub_forms(session: Session, org_id: int, oids: Collection[str]) -> dict[str, HubForm]:
+    """OID -> what the Hub's clients know it by, as far as its organisation brought that about: what others do with the
+    same bytes shows nowhere. For callers who have shown that they may read what holds them."""
     found: dict[str, HubForm] = {}
-    query = select(Blob.oid, Blob.key, Blob.git_sha1, Recipe.file_hash).outerjoin(Recipe, Recipe.blob_id == Blob.id)
+    query = select(Blob.oid, Blob.key, OrgBlob.git_sha1, Recipe.file_hash)
+    query = query.outerjoin(OrgBlob, (OrgBlob.blob_id == Blob.id) & (OrgBlob.org_id == org_id))
+    query = query.outerjoin(Recipe, (Recipe.blob_id == Blob.id) & chunking.has_chunks_of(Recipe.blob_id, org_id))
     for some in in_batches(oids):
         found.update((row.oid, HubForm(*row[1:])) for row in session.execute(query.where(Blob.oid.in_(some))))
     return found

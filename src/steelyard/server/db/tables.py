@@ -336,25 +336,26 @@ class AliasMove(Table):
 
 class Blob(Table):
     """Proven bytes. `key` is their physical name in the store and is never used a second time; of bytes that came in
-    chunks it names nothing there, and they are what their `Recipe` makes of xorbs. `git_sha1` is known of bytes that
-    came inside a commit: they are what the Hub calls regular files.
-    """
+    chunks it names nothing there, and they are what their `Recipe` makes of xorbs."""
 
     __tablename__ = "blobs"
     id: Mapped[int] = mapped_column(primary_key=True)
     oid: Mapped[str] = mapped_column(line(71), unique=True)
     size_bytes: Mapped[int]
     key: Mapped[str] = mapped_column(line(80), unique=True)
-    git_sha1: Mapped[str | None] = mapped_column(line(40))
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
 
 
 class OrgBlob(Table):
-    """An organisation holds these bytes: it has proven to possess them. `touched_at` is for clean-up's grace."""
+    """An organisation holds these bytes: it has proven to possess them. `touched_at` is for clean-up's grace.
+
+    `git_sha1` is known of bytes that it sent inside a commit: to it they are what the Hub calls regular files.
+    """
 
     __tablename__ = "org_blobs"
     org_id: Mapped[int] = mapped_column(ForeignKey("orgs.id"), primary_key=True)
     blob_id: Mapped[int] = mapped_column(ForeignKey("blobs.id"), primary_key=True, index=True)
+    git_sha1: Mapped[str | None] = mapped_column(line(40))
     touched_at: Mapped[datetime] = mapped_column(default=utc_now)
 
 

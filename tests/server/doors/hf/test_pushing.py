@@ -55,6 +55,20 @@ def test_a_small_text_comes_inside_the_commit_and_has_the_name_that_git_gives_it
     assert hub.fetch(repo, "folder/hello.txt").read_bytes() == b"hello\n"
 
 
+def test_what_others_do_with_the_same_text_shows_nowhere(
+    hub: HubUser, ada: Person, bob: Person, others_hub: HubUser
+) -> None:
+    text = b"a text that two people have\n"
+    ada.publish(f"{ada.name}/own:1.0.0", {"hello.txt": text})
+    before = file_at(hub, f"{ada.name}/own", "hello.txt")
+    theirs = others_hub.api.create_repo(f"{bob.name}/theirs").repo_id
+    push(others_hub, theirs, "hello.txt", text)
+    assert file_at(others_hub, theirs, "hello.txt").lfs is None
+    after = file_at(hub, f"{ada.name}/own", "hello.txt")
+    assert after.lfs is not None
+    assert (after.blob_id, after.lfs) == (before.blob_id, before.lfs)
+
+
 def test_a_large_file_goes_by_lfs_and_comes_back_whole(hub: HubUser, repo: str, tmp_path: Path) -> None:
     weights = tmp_path / "model.bin"
     weights.write_bytes(os.urandom(TWELVE_MB))

@@ -136,6 +136,18 @@ def test_another_organisations_xorb_is_nobodys_to_build_on(sent: Cas, bob: Perso
     assert "HF_HOME" in told["message"] or "xet" in told["message"].lower()
 
 
+def test_what_others_sent_as_chunks_is_whole_to_who_sent_it_whole(ada: Person, bob: Person) -> None:
+    """Else ada would learn that somebody here has her file."""
+    xorb = Xorb(some_chunks(102))
+    file = file_of((xorb, 0, len(xorb.chunks)))
+    bobs = open_cas(bob, f"{bob.name}/tiny")
+    assert bobs.send_xorb(xorb).status_code == bobs.send_shard(Shard([file])).status_code == 200
+    _publish(bob, "3.0.0", {"a.bin": file})
+    assert ada.publish(f"{ada.name}/tiny:3.0.0", {"a.bin": b"".join(xorb.chunks)}).status_code == 201
+    trees = [who.get(f"http://127.0.0.1/api/models/{who.name}/tiny/tree/3.0.0").json() for who in (ada, bob)]
+    assert [[item.get("xetHash") for item in tree] for tree in trees] == [[None], [file.name]]
+
+
 def test_a_file_in_no_version_and_no_commit_is_told_to_nobody(sent: Cas) -> None:
     file = file_of((XORB, 2, 6))
     assert sent.send_shard(Shard([file])).status_code == 200

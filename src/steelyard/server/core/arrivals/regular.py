@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from uuid import uuid4
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from steelyard.server.core import blobs
@@ -19,7 +19,7 @@ from steelyard.server.core.arrivals import uploads
 from steelyard.server.core.arrivals.uploads import LINK_WITHIN_SECONDS, Room, Wanted
 from steelyard.server.core.files.reading import is_whole
 from steelyard.server.db.engine import Database
-from steelyard.server.db.tables import Blob, Org
+from steelyard.server.db.tables import Blob, Org, OrgBlob
 from steelyard.server.errors import Conflict
 from steelyard.server.names import Oid
 from steelyard.server.storage import BlobStore
@@ -81,7 +81,7 @@ def keep(database: Database, store: BlobStore, org: Org, contents: Sequence[Cont
             for content, key, lost_key in zip(missing, keys, lost, strict=True)
         ]
         blobs.touch(session, org.id, [blob.id for blob in held.values()])
-        _note(session, by_oid.values())
+        _note(session, org.id, by_oid.values())
     for key in set(keys) - set(kept):
         store.delete(key)
 
@@ -106,10 +106,12 @@ def _find_lost(store: BlobStore, known: Mapping[str, str], content: Content) -> 
     return None if key is None or is_whole(store, key, len(content.data)) else key
 
 
-def _note(session: Session, contents: Iterable[Content]) -> None:
+def _note(session: Session, org_id: int, contents: Iterable[Content]) -> None:
     """Write down what Git calls the bytes, of those that came by another way before, too."""
     for content in contents:
+        blob_id = select(Blob.id).where(Blob.oid == content.oid).scalar_subquery()
+        where = (OrgBlob.org_id == org_id, OrgBlob.blob_id == blob_id, OrgBlob.git_sha1.is_(None))
         session.execute(
-            update(Blob).where(Blob.oid == content.oid, Blob.git_sha1.is_(None)).values(git_sha1=content.git_sha1),
+            update(OrgBlob).where(*where).values(git_sha1=content.git_sha1),
             execution_options={"synchronize_session": False},
         )

@@ -3,12 +3,14 @@
 from collections.abc import Collection
 
 from sqlalchemy import ColumnElement, and_, exists, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from steelyard.server.core import jobs
 from steelyard.server.db.engine import in_batches
 from steelyard.server.db.tables import Blob, OrgBlob, OrgXorb, Recipe, RecipeXorb, TreeBlob
 
+Named = int | InstrumentedAttribute[int]
+"""A row's number, or the column that has it."""
 LEAST_BYTES = 2**20
 """Smaller blobs stay as they are: a client has them in one request."""
 
@@ -29,16 +31,21 @@ def enqueue_left(session: Session) -> None:
 
 
 def _is_uncut() -> ColumnElement[bool]:
-    is_large = Blob.size_bytes >= LEAST_BYTES
-    return and_(is_large, Blob.key.not_like("%.x%"), ~exists().where(Recipe.blob_id == Blob.id))
+    return and_(_is_large(), Blob.key.not_like("%.x%"), ~exists().where(Recipe.blob_id == Blob.id))
+
+
+def _is_large() -> ColumnElement[bool]:
+    return Blob.size_bytes >= LEAST_BYTES
+
+
+def has_chunks_of(blob_id: Named, org_id: Named) -> ColumnElement[bool]:
+    """Whether the organisation has one of the xorbs that the blob is made of: else its bytes are whole ones to it."""
+    where = (RecipeXorb.blob_id == blob_id, OrgXorb.xorb_id == RecipeXorb.xorb_id, OrgXorb.org_id == org_id)
+    return exists().where(*where).correlate_except(RecipeXorb, OrgXorb)
 
 
 def _is_unshared() -> ColumnElement[bool]:
     """Whether an organisation holds the blob and has none of its xorbs."""
-    has_one = (
-        exists()
-        .where(RecipeXorb.blob_id == Blob.id, OrgXorb.xorb_id == RecipeXorb.xorb_id, OrgXorb.org_id == OrgBlob.org_id)
-        .correlate(Blob, OrgBlob)
-    )
+    has_one = has_chunks_of(Blob.id, OrgBlob.org_id)
     holder = select(OrgBlob.org_id).where(OrgBlob.blob_id == Blob.id, ~has_one).correlate(Blob).exists()
-    return and_(exists().where(Recipe.blob_id == Blob.id), holder)
+    return and_(_is_large(), exists().where(Recipe.blob_id == Blob.id), holder)

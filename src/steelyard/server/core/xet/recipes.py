@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import delete, exists, func, insert, select, union
 from sqlalchemy.orm import Session
 
+from steelyard.server.core.xet.chunking import has_chunks_of
 from steelyard.server.core.xet.layouts import layout_of
 from steelyard.server.db.engine import in_batches
 from steelyard.server.db.tables import Blob, Commit, Recipe, RecipeXorb, TreeBlob, Version, Xorb
@@ -66,13 +67,13 @@ def set_recipe(session: Session, blob_id: int, file_hash: Hash, layout: Layout) 
         session.execute(insert(RecipeXorb), [{"blob_id": blob_id, "xorb_id": xorb_id} for xorb_id in needed])
 
 
-def find_lighter(session: Session, oids: Collection[str]) -> dict[str, str]:
+def find_lighter(session: Session, org_id: int, oids: Collection[str]) -> dict[str, str]:
     """OID -> the name in Xet, of those of these that take a tenth fewer bytes as chunks, as far as all of their xorbs
-    tell. For callers who have shown that they may read what holds them."""
+    tell, and that their organisation has in chunks. For callers who have shown that they may read what holds them."""
     found: dict[str, str] = {}
     query = select(Blob.oid, Recipe.file_hash).join(Recipe, Recipe.blob_id == Blob.id)
     query = query.join(RecipeXorb, RecipeXorb.blob_id == Blob.id).join(Xorb, Xorb.id == RecipeXorb.xorb_id)
-    query = query.group_by(Blob.oid, Recipe.file_hash)
+    query = query.where(has_chunks_of(Recipe.blob_id, org_id)).group_by(Blob.oid, Recipe.file_hash)
     query = query.having(10 * func.sum(Xorb.size_bytes) <= 9 * func.sum(Xorb.raw_bytes))
     for some in in_batches(oids):
         found.update((row.oid, row.file_hash) for row in session.execute(query.where(Blob.oid.in_(some))))

@@ -78,7 +78,7 @@ def plan_commit(call: CallHere, repo: RepoPath, revision: RevisionPath, body: Pr
             raise RevisionNotFound(f"'{found.full_name}' has no branch '{revision}'. Create it first.")
         files = revisions.files_of(session, call.registry.trees, head) if head else {}
         there = [files[item.path] for item in body.files if item.path in files]
-        forms = blobs.find_hub_forms(session, {file.oid for file in there})
+        forms = blobs.find_hub_forms(session, found.org.id, {file.oid for file in there})
     return json_response({"files": [_planned(item, files.get(item.path), forms) for item in body.files]})
 
 

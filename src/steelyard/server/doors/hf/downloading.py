@@ -49,7 +49,7 @@ def _find(session: Session, call: Call, found: Found, revision: Revision, path: 
     if file is None:
         detail = f"{found.full_name} has no file '{path[:200]}' at {revision.commit.sha}."
         raise EntryNotFound(detail, headers={"X-Repo-Commit": revision.commit.sha})
-    form = blobs.find_hub_forms(session, [file.oid]).get(file.oid)
+    form = blobs.find_hub_forms(session, found.org.id, [file.oid]).get(file.oid)
     if form is None:
         raise StorageFailed("The registry has no record of these bytes. The operator runs `steelyard admin check`.")
     xet_hash = form.xet_hash if form.git_sha1 is None else None

@@ -56,7 +56,7 @@ def get_repo_info(
         revision = _find_revision(session, call, found, asked)
         info = answers.model_info(_shown(session, call, found, revision))
         files = _files(session, call, revision).values() if revision else ()
-        info["siblings"] = _siblings(session, list(files), detailed=detailed)
+        info["siblings"] = _siblings(session, found.org.id, list(files), detailed=detailed)
     return json_response(info)
 
 
@@ -84,10 +84,10 @@ def base_model(session: Session, call: Call, found: Found, version: Version | No
     return lineage.base_model_for(version, lineage.hidden_parents(session, call.actor, found, version))
 
 
-def _siblings(session: Session, files: Sequence[File], *, detailed: bool) -> list[Json]:
+def _siblings(session: Session, org_id: int, files: Sequence[File], *, detailed: bool) -> list[Json]:
     if not detailed:
         return answers.siblings(files)
-    return answers.detailed_siblings(files, blobs.find_hub_forms(session, {file.oid for file in files}))
+    return answers.detailed_siblings(files, blobs.find_hub_forms(session, org_id, {file.oid for file in files}))
 
 
 def _files(session: Session, call: Call, revision: Revision) -> dict[str, File]:
@@ -136,15 +136,15 @@ def list_repo_tree(
         resolved = revisions.resolve_revision(session, call.actor, found, revision)
         entries = list_entries(_files(session, call, resolved), folder, recursive=recursive)
         page = [entry for entry in entries if entry.path > cursor][: min(limit, _MOST_ENTRIES)]
-        items = _items(session, page)
+        items = _items(session, found.org.id, page)
         if expand:
             _add_last_commits(session, call, found, resolved, items)
     is_last = not page or page[-1] is entries[-1]
     return json_response(items, next_url=None if is_last else following(request, call, cursor=page[-1].path))
 
 
-def _items(session: Session, entries: Sequence[Entry]) -> list[Json]:
-    forms = blobs.find_hub_forms(session, {entry.oid for entry in entries if isinstance(entry, File)})
+def _items(session: Session, org_id: int, entries: Sequence[Entry]) -> list[Json]:
+    forms = blobs.find_hub_forms(session, org_id, {entry.oid for entry in entries if isinstance(entry, File)})
     return [
         answers.file_item(entry, forms.get(entry.oid))
         if isinstance(entry, File)
@@ -195,7 +195,7 @@ def list_paths_info(
         files = _files(session, call, resolved)
         there: dict[str, Entry] = {**find_folders(files), **files}
         asked = dict.fromkeys(path.strip("/") for path in paths)
-        items = _items(session, [there[path] for path in asked if path in there])
+        items = _items(session, found.org.id, [there[path] for path in asked if path in there])
         if expand:
             _add_last_commits(session, call, found, resolved, items)
     return json_response(items)

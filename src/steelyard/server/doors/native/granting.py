@@ -46,7 +46,7 @@ def get_download_grant(
     with call.read() as session:
         found = models.get_model(session, call.actor, org, name)
         chosen = versions.resolve(session, found, version).version
-        files = _chunked_files(session, call, chosen)
+        files = _chunked_files(session, call, found.org.id, chosen)
         grant = grant_reading(call, found)
     if files:
         call.registry.usage.note_download(chosen, call.actor)
@@ -70,10 +70,10 @@ def list_sent_as_chunks(call: Call, org: OrgSlug, name: ModelName, wanted: Seque
     return {item.oid for item in missing} if is_worth_it else set()
 
 
-def _chunked_files(session: Session, call: Call, version: Version) -> dict[str, str]:
+def _chunked_files(session: Session, call: Call, org_id: int, version: Version) -> dict[str, str]:
     """Path -> what Xet calls it. The others are faster fetched whole, and straight from the store if that can."""
     files = call.registry.trees.get(session, version).files
-    names = recipes.find_lighter(session, {file.oid for file in files.values()})
+    names = recipes.find_lighter(session, org_id, {file.oid for file in files.values()})
     return {path: names[file.oid] for path, file in files.items() if file.oid in names}
 
 

@@ -28,7 +28,7 @@ def upgrade() -> None:
     _create_chunks()
     # Not by batches: on SQLite those make tables anew, and what refers to the old ones goes with them.
     op.add_column("orgs", sa.Column("xet_generation", _BIG, server_default="0", nullable=False))
-    op.add_column("blobs", sa.Column("git_sha1", _line(40), nullable=True))
+    op.add_column("org_blobs", sa.Column("git_sha1", _line(40), nullable=True))
     op.add_column("versions", sa.Column("commit_id", _BIG, nullable=True))
     op.create_index("ix_versions_commit_id", "versions", ["commit_id"])
     _commit_versions()
@@ -206,7 +206,7 @@ def _in_utc(at: datetime) -> datetime:
 def downgrade() -> None:
     op.drop_index("ix_versions_commit_id", "versions")
     op.drop_column("versions", "commit_id")
-    op.drop_column("blobs", "git_sha1")
+    op.drop_column("org_blobs", "git_sha1")
     op.drop_column("orgs", "xet_generation")
     for table in ("recipe_xorbs", "recipes", "dedup_chunks", "org_xorbs", "xorbs", "tags", "branches", "commits"):
         op.drop_table(table)
