@@ -1,19 +1,14 @@
 """How a request of the Hub's clients reaches a handler: on which paths, by whom, and which repository it is about."""
 
-from dataclasses import dataclass
 from typing import Annotated, ClassVar
 from urllib.parse import urlencode
 
 from fastapi import Depends, Request
-from sqlalchemy.orm import Session
 from starlette.routing import Match
 from starlette.types import Scope
 
-from steelyard.server.core import models
-from steelyard.server.core.models import Found
 from steelyard.server.doors.calls import Call, CallRoute
-from steelyard.server.errors import NotFound
-from steelyard.server.names import InvalidName, ModelName, OrgSlug
+from steelyard.server.doors.repos import Repo
 
 
 class HubRoute(CallRoute):
@@ -32,31 +27,11 @@ class TokenRoute(HubRoute):
     admits_anonymous: ClassVar[bool] = False
 
 
-@dataclass(frozen=True, slots=True)
-class Repo:
-    """A model's name, as the Hub writes it: `org/name`."""
-
-    slug: OrgSlug
-    name: ModelName
-
-    def get(self, session: Session, call: Call) -> Found:
-        """The model, if the caller may see it; raises `NotFound`."""
-        return models.get_model(session, call.actor, self.slug, self.name)
-
-
-async def _repo(org: str, name: str) -> Repo:
-    """Raises `NotFound` for what cannot be a model's name: nothing is there."""
-    try:
-        return Repo(OrgSlug.parse_any(org), ModelName.parse(name))
-    except InvalidName as error:
-        raise NotFound(f"There is no such model: {error}.") from error
-
-
 def following(request: Request, call: Call, **changed: str) -> str:
     """The address of the next page: this one's, but for where it begins."""
     query = [(key, value) for key, value in request.query_params.multi_items() if key not in changed]
     return call.url(f"{request.scope['path']}?{urlencode([*query, *changed.items()])}")
 
 
-RepoPath = Annotated[Repo, Depends(_repo)]
+RepoPath = Annotated[Repo, Depends(Repo.at_path)]
 RevisionPath = str  # anything: what it leads to, if anything, `core.history` knows

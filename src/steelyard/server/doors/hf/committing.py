@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
-from steelyard.server.core import blobs, models
+from steelyard.server.core import blobs
 from steelyard.server.core.access import Action
 from steelyard.server.core.arrivals import regular, uploads
 from steelyard.server.core.arrivals.uploads import Room
@@ -22,7 +22,7 @@ from steelyard.server.core.limits import LimitedAction
 from steelyard.server.db.tables import Org
 from steelyard.server.doors.calls import Call, CallHere
 from steelyard.server.doors.hf.answers import Json, json_response
-from steelyard.server.doors.hf.calls import Repo, RepoPath, RevisionPath, TokenRoute
+from steelyard.server.doors.hf.calls import RepoPath, RevisionPath, TokenRoute
 from steelyard.server.doors.hf.lines import (
     DeletedFile,
     DeletedFolder,
@@ -33,6 +33,7 @@ from steelyard.server.doors.hf.lines import (
     read_lines,
 )
 from steelyard.server.doors.receiving import impatient
+from steelyard.server.doors.repos import Repo
 from steelyard.server.errors import BadRequest, RevisionNotFound, TooLarge
 
 _MOST_PREUPLOADED = 1_000
@@ -72,7 +73,7 @@ class Preupload(BaseModel):
 def plan_commit(call: CallHere, repo: RepoPath, revision: RevisionPath, body: Preupload) -> Response:
     """Say of each file whether it shall come inside the commit, and what is at its path now."""
     with call.read() as session:
-        found = models.get_model_to(session, call.actor, Action.PUBLISH, repo.slug, repo.name)
+        found = repo.get_to(session, call.actor, Action.PUBLISH)
         head = revisions.find_head(session, found, revision)
         if head is None and revision != MAIN:
             raise RevisionNotFound(f"'{found.full_name}' has no branch '{revision}'. Create it first.")
@@ -125,7 +126,7 @@ async def create_commit(request: Request, call: CallHere, repo: RepoPath, revisi
 def _get_org(call: Call, repo: Repo) -> Org:
     """Whose model it is, before anything is read for it. Raises `Forbidden`."""
     with call.read() as session:
-        return models.get_model_to(session, call.actor, Action.PUBLISH, repo.slug, repo.name).org
+        return repo.get_to(session, call.actor, Action.PUBLISH).org
 
 
 async def _batches(lines: AsyncIterator[bytes]) -> AsyncIterator[list[bytes]]:
@@ -209,7 +210,7 @@ def _commit(call: Call, repo: Repo, revision: str, intake: _Intake) -> str:
     if header is None:
         raise BadRequest("The commit is empty: its first line says what it is about.")
     with call.write() as session:
-        found = repo.get(session, call)
+        found = repo.get(session, call.actor)
         commit = drafts.commit_changes(
             session,
             call.actor,

@@ -29,7 +29,7 @@ router = APIRouter(route_class=HubRoute)
 def resolve_file(request: Request, call: CallHere, repo: RepoPath, revision: RevisionPath, path: str) -> Response:
     """Get one file of a revision; ranges, conditional requests and HEAD are understood."""
     with call.read(LimitedAction.TRANSFER) as session:
-        found = repo.get(session, call)
+        found = repo.get(session, call.actor)
         resolved = revisions.resolve_revision(session, call.actor, found, revision)
         wanted, xet_hash = _find(session, call, found, resolved, path)
     headers = {

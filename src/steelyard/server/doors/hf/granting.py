@@ -17,7 +17,7 @@ def get_read_token(call: CallHere, repo: RepoPath, revision: RevisionPath) -> Re
     """Get a token to fetch the model's files. Clients ask for it when they are about to, so the version counts as
     downloaded."""
     with call.read() as session:
-        found = repo.get(session, call)
+        found = repo.get(session, call.actor)
         version = revisions.resolve_revision(session, call.actor, found, revision).version
         grant = grant_reading(call, found)
     if version is not None:
@@ -29,7 +29,7 @@ def get_read_token(call: CallHere, repo: RepoPath, revision: RevisionPath) -> Re
 def get_write_token(call: CallHere, repo: RepoPath, revision: RevisionPath) -> Response:
     """Get a token to send files for the model. The revision may be one that there is not yet."""
     with call.read() as session:
-        grant = grant_writing(call, repo.get(session, call))
+        grant = grant_writing(call, repo.get(session, call.actor))
     return _told(grant)
 
 

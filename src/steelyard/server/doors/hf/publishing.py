@@ -5,7 +5,6 @@ with what the model card says of it.
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
-from steelyard.server.core import models
 from steelyard.server.core.access import Action
 from steelyard.server.core.files import cards, reading
 from steelyard.server.core.files.cards import Card
@@ -15,7 +14,8 @@ from steelyard.server.core.models import Found
 from steelyard.server.db.tables import Commit
 from steelyard.server.doors.calls import Call, CallHere, waits_for_the_store
 from steelyard.server.doors.hf.answers import json_response
-from steelyard.server.doors.hf.calls import Repo, RepoPath, RevisionPath, TokenRoute
+from steelyard.server.doors.hf.calls import RepoPath, RevisionPath, TokenRoute
+from steelyard.server.doors.repos import Repo
 from steelyard.server.errors import AlreadyExists
 from steelyard.server.names import Version as SemVer
 
@@ -53,7 +53,7 @@ def create_tag(call: CallHere, repo: RepoPath, revision: RevisionPath, body: New
         _publish(call, repo, revision, number, body.tag)
         return json_response({})
     with call.write() as session:
-        found = repo.get(session, call)
+        found = repo.get(session, call.actor)
         drafts.create_tag(session, call.actor, found, body.tag, revision, body.message or "")
     return json_response({})
 
@@ -67,7 +67,7 @@ def _publish(call: Call, repo: Repo, revision: str, number: SemVer, tag: str) ->
         weights = drafts.weights_of(session, call.actor, found, commit, number, card.description)
     parameters = reading.count_parameters_of(call.registry.store, weights)
     with call.registry.database.write() as session:
-        found = repo.get(session, call)
+        found = repo.get(session, call.actor)
         is_known = tag in dict(revisions.list_refs(session, call.actor, found).tags)
         published = drafts.publish_commit(
             session,
@@ -87,7 +87,7 @@ def _publish(call: Call, repo: Repo, revision: str, number: SemVer, tag: str) ->
 def _look(call: Call, repo: Repo, revision: str) -> tuple[Found, Commit, str | None]:
     """What is to be published, and the key of its model card's bytes, where it has one."""
     with call.registry.database.read() as session:
-        found = models.get_model_to(session, call.actor, Action.PUBLISH, repo.slug, repo.name)
+        found = repo.get_to(session, call.actor, Action.PUBLISH)
         commit = revisions.resolve_revision(session, call.actor, found, revision).commit
         readme = revisions.files_of(session, call.registry.trees, commit).get(cards.README_NAME)
         return found, commit, reading.get_key(session, readme) if readme else None
@@ -104,7 +104,7 @@ def _read_card(call: Call, key: str | None) -> Card:
 def delete_tag(call: CallHere, repo: RepoPath, revision: RevisionPath) -> Response:
     """Take a name away. A version goes by no tag: `drafts.delete_tag` says what does it."""
     with call.write() as session:
-        drafts.delete_tag(session, call.actor, repo.get(session, call), revision)
+        drafts.delete_tag(session, call.actor, repo.get(session, call.actor), revision)
     return json_response({})
 
 
@@ -116,7 +116,7 @@ def create_branch(call: CallHere, repo: RepoPath, revision: RevisionPath, body: 
     """Begin a branch."""
     start = body.startingPoint if body else None
     with call.write() as session:
-        drafts.create_branch(session, call.actor, repo.get(session, call), revision, start)
+        drafts.create_branch(session, call.actor, repo.get(session, call.actor), revision, start)
     return json_response({})
 
 
@@ -124,7 +124,7 @@ def create_branch(call: CallHere, repo: RepoPath, revision: RevisionPath, body: 
 def delete_branch(call: CallHere, repo: RepoPath, revision: RevisionPath) -> Response:
     """End a branch; its commits go, but for those that something else leads to."""
     with call.write() as session:
-        drafts.delete_branch(session, call.actor, repo.get(session, call), revision)
+        drafts.delete_branch(session, call.actor, repo.get(session, call.actor), revision)
     return json_response({})
 
 
@@ -132,6 +132,6 @@ def delete_branch(call: CallHere, repo: RepoPath, revision: RevisionPath) -> Res
 def squash_branch(call: CallHere, repo: RepoPath, revision: RevisionPath, body: Squash | None = None) -> Response:
     """Make one commit of a branch's history."""
     with call.write() as session:
-        found = repo.get(session, call)
+        found = repo.get(session, call.actor)
         commit = drafts.squash(session, call.actor, found, revision, (body and body.message) or "")
     return json_response({"commitOid": commit.sha})

@@ -52,7 +52,7 @@ def get_repo_info(
 ) -> Response:
     """Get a model at a revision, with all its files; `blobs` adds their sizes and digests."""
     with call.read() as session:
-        found = repo.get(session, call)
+        found = repo.get(session, call.actor)
         revision = _find_revision(session, call, found, asked)
         info = answers.model_info(_shown(session, call, found, revision))
         files = _files(session, call, revision).values() if revision else ()
@@ -98,7 +98,7 @@ def _files(session: Session, call: Call, revision: Revision) -> dict[str, File]:
 def check_reading(call: CallHere, repo: RepoPath) -> Response:
     """Tell whether the caller may read the model."""
     with call.read() as session:
-        repo.get(session, call)
+        repo.get(session, call.actor)
     return json_response({})
 
 
@@ -106,7 +106,7 @@ def check_reading(call: CallHere, repo: RepoPath) -> Response:
 def check_writing(call: CallHere, repo: RepoPath) -> Response:
     """Tell whether the caller may commit to the model."""
     with call.read() as session:
-        allow(call.actor, Action.PUBLISH, repo.get(session, call).org.id)
+        allow(call.actor, Action.PUBLISH, repo.get(session, call.actor).org.id)
     return json_response({})
 
 
@@ -132,7 +132,7 @@ def list_repo_tree(
 ) -> Response:
     """List what lies in a folder of a revision, a page at a time; `cursor` is the last path of the page before."""
     with call.read() as session:
-        found = repo.get(session, call)
+        found = repo.get(session, call.actor)
         resolved = revisions.resolve_revision(session, call.actor, found, revision)
         entries = list_entries(_files(session, call, resolved), folder, recursive=recursive)
         page = [entry for entry in entries if entry.path > cursor][: min(limit, _MOST_ENTRIES)]
@@ -190,7 +190,7 @@ def list_paths_info(
     """Get those of these files and folders that are there."""
     paths, expand = wanted
     with call.read() as session:
-        found = repo.get(session, call)
+        found = repo.get(session, call.actor)
         resolved = revisions.resolve_revision(session, call.actor, found, revision)
         files = _files(session, call, resolved)
         there: dict[str, Entry] = {**find_folders(files), **files}
@@ -208,7 +208,7 @@ def list_paths_info(
 def list_refs(call: CallHere, repo: RepoPath, include_prs: bool = False) -> Response:
     """List branches and tags; versions are tags."""
     with call.read() as session:
-        refs = revisions.list_refs(session, call.actor, repo.get(session, call))
+        refs = revisions.list_refs(session, call.actor, repo.get(session, call.actor))
     listed: Json = {
         "branches": [answers.ref_item("heads", name, sha) for name, sha in refs.branches],
         "converts": [],
@@ -229,7 +229,7 @@ def list_commits(
     """List the commits that led to a revision, newest first, a page at a time; `after` is the last one before."""
     most = min(limit, _MOST_COMMITS)
     with call.read() as session:
-        found = repo.get(session, call)
+        found = repo.get(session, call.actor)
         resolved = revisions.resolve_revision(session, call.actor, found, revision)
         history = revisions.list_commits(session, call.actor, found, resolved, after=after, most=most + 1)
         items = [answers.commit_item(c, revisions.author_of(call.actor, found, c)) for c in history[:most]]

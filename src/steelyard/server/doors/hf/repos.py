@@ -17,8 +17,9 @@ from steelyard.server.core.history import drafts
 from steelyard.server.doors.calls import Call, CallHere
 from steelyard.server.doors.hf.account import namespace
 from steelyard.server.doors.hf.answers import json_response
-from steelyard.server.doors.hf.calls import Repo, RepoPath, TokenRoute
+from steelyard.server.doors.hf.calls import RepoPath, TokenRoute
 from steelyard.server.doors.hf.errors import answer
+from steelyard.server.doors.repos import Repo
 from steelyard.server.errors import AlreadyExists, BadRequest
 from steelyard.server.names import InvalidName, ModelName, OrgSlug
 
@@ -83,7 +84,7 @@ def delete_repo(call: CallHere, body: NamedRepo) -> Response:
     """Delete a model with all its versions and drafts. For owners."""
     with call.write() as session:
         repo = body.read(_own(session, call))
-        found = models.get_model_to(session, call.actor, Action.DELETE, repo.slug, repo.name)
+        found = repo.get_to(session, call.actor, Action.DELETE)
         models.delete_model(session, call.actor, found)
     return json_response({})
 
@@ -115,7 +116,7 @@ def update_repo_settings(call: CallHere, repo: RepoPath, body: Settings) -> Resp
     if body.gated:
         raise BadRequest("Gated models are not offered here: a model is public, or for its organisation.")
     with call.write() as session:
-        found = models.get_model_to(session, call.actor, Action.SET_VISIBILITY, repo.slug, repo.name)
+        found = repo.get_to(session, call.actor, Action.SET_VISIBILITY)
         if body.is_public is not None:
             models.set_visibility(session, call.actor, found, is_public=body.is_public)
         is_public = found.model.is_public

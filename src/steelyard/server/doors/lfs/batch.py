@@ -12,12 +12,13 @@ from sqlalchemy.orm import Session
 from starlette.responses import JSONResponse
 
 from steelyard.server.core import blobs
+from steelyard.server.core.access import Action
 from steelyard.server.core.arrivals.uploads import Offer, Wanted
 from steelyard.server.core.tickets import Ticket
 from steelyard.server.db.tables import Org
 from steelyard.server.doors import incoming
 from steelyard.server.doors.calls import Call, CallHere, waits_for_the_store
-from steelyard.server.doors.lfs.calls import LfsRoute, Repo, RepoPath
+from steelyard.server.doors.lfs.calls import LfsRepo, LfsRoute, RepoPath
 from steelyard.server.doors.lfs.errors import MEDIA_TYPE
 from steelyard.server.errors import Invalid, NotFound
 from steelyard.server.names import InvalidName, Oid
@@ -87,13 +88,13 @@ def choose_transfer(offered: Sequence[str]) -> str:
     return next((way for way in (XET, MULTIPART) if way in offered), BASIC)
 
 
-def _uploads(call: Call, repo: Repo, body: BatchRequest) -> Mapping[str, Any]:
+def _uploads(call: Call, repo: LfsRepo, body: BatchRequest) -> Mapping[str, Any]:
     faults = _faults(call, body.objects)
     wanted = [Wanted(Oid(f"sha256:{o.oid}"), o.size) for i, o in enumerate(body.objects) if i not in faults]
     transfer, multipart = choose_transfer(body.transfers), MULTIPART in body.transfers
 
     def find_org(session: Session) -> Org:
-        return repo.get_to_publish(session, call).org
+        return repo.get_to(session, call.actor, Action.PUBLISH).org
 
     if transfer == XET:
         return {"transfer": XET, "objects": _by_xet(call, find_org, body, faults)}
@@ -114,7 +115,7 @@ def _by_xet(
     return [faults.get(index) or {"oid": item.oid, "size": item.size} for index, item in enumerate(body.objects)]
 
 
-def _upload(call: Call, repo: Repo, offer: Offer, *, multipart: bool) -> _Object:
+def _upload(call: Call, repo: LfsRepo, offer: Offer, *, multipart: bool) -> _Object:
     known: _Object = {"oid": offer.wanted.oid.hex, "size": offer.wanted.size_bytes}
     if offer.upload is None:
         return known
@@ -137,7 +138,7 @@ def _action(call: Call, href: str, header: Mapping[str, str]) -> dict[str, Any]:
 # --- fetching
 
 
-def _downloads(call: Call, repo: Repo, body: BatchRequest) -> Mapping[str, Any]:
+def _downloads(call: Call, repo: LfsRepo, body: BatchRequest) -> Mapping[str, Any]:
     faults = _faults(call, body.objects)
     oids = {f"sha256:{item.oid}" for index, item in enumerate(body.objects) if index not in faults}
     with call.read() as session:
@@ -148,7 +149,7 @@ def _downloads(call: Call, repo: Repo, body: BatchRequest) -> Mapping[str, Any]:
     return {"transfer": BASIC, "objects": objects}
 
 
-def _download(call: Call, repo: Repo, item: AskedObject, held: Mapping[str, blobs.HeldBlob]) -> _Object:
+def _download(call: Call, repo: LfsRepo, item: AskedObject, held: Mapping[str, blobs.HeldBlob]) -> _Object:
     blob = held.get(f"sha256:{item.oid}")
     if blob is None:
         return _failed(item, NotFound.status, f"{repo.slug}/{repo.name} has no file of these bytes.")

@@ -4,14 +4,9 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from fastapi import Depends, Query, Request
-from sqlalchemy.orm import Session
 
-from steelyard.server.core import models
-from steelyard.server.core.access import Action, Actor
-from steelyard.server.core.models import Found
-from steelyard.server.doors.calls import Call, CallRoute, TicketCallRoute
-from steelyard.server.errors import NotFound
-from steelyard.server.names import InvalidName, ModelName, OrgSlug
+from steelyard.server.doors.calls import CallRoute, TicketCallRoute
+from steelyard.server.doors.repos import Repo
 
 MOST_BODY_BYTES = 2 * 2**20  # ten thousand parts, each with the store's name of it
 
@@ -35,11 +30,8 @@ class LinkRoute(TicketCallRoute):
 
 
 @dataclass(frozen=True, slots=True)
-class Repo:
+class LfsRepo(Repo):
     """A model's name, and where its LFS server is: `/org/name.git/info/lfs`."""
-
-    slug: OrgSlug
-    name: ModelName
 
     @property
     def path(self) -> str:
@@ -50,21 +42,6 @@ class Repo:
         """Bytes of this model, as the tickets of links to them name them."""
         return f"{self.slug}/{self.name.key}@{digest}"
 
-    def get(self, session: Session, actor: Actor) -> Found:
-        """The model, if the caller may see it; raises `NotFound`."""
-        return models.get_model(session, actor, self.slug, self.name)
 
-    def get_to_publish(self, session: Session, call: Call) -> Found:
-        """The model, if the caller may publish there, too; raises `Forbidden` or `Unauthenticated`."""
-        return models.get_model_to(session, call.actor, Action.PUBLISH, self.slug, self.name)
-
-
-async def _repo(org: str, name: str) -> Repo:
-    try:
-        return Repo(OrgSlug.parse_any(org), ModelName.parse(name))
-    except InvalidName as error:
-        raise NotFound(f"There is no such model: {error}.") from error
-
-
-RepoPath = Annotated[Repo, Depends(_repo)]
+RepoPath = Annotated[LfsRepo, Depends(LfsRepo.at_path)]
 TicketQuery = Annotated[str, Query(max_length=2_000)]

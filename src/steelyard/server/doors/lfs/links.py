@@ -12,13 +12,14 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 
 from steelyard.server.core import blobs
+from steelyard.server.core.access import Action
 from steelyard.server.core.arrivals import uploads
 from steelyard.server.core.files.trees import File
 from steelyard.server.core.limits import LimitedAction
 from steelyard.server.doors import incoming
 from steelyard.server.doors.calls import Call, CallHere, waits_for_the_store
 from steelyard.server.doors.fetching import StoredFile, actor_of_link, caching, file_response
-from steelyard.server.doors.lfs.calls import LfsRoute, LinkRoute, Repo, RepoPath, TicketQuery
+from steelyard.server.doors.lfs.calls import LfsRepo, LfsRoute, LinkRoute, RepoPath, TicketQuery
 from steelyard.server.doors.lfs.errors import MEDIA_TYPE
 from steelyard.server.errors import NotFound
 
@@ -81,11 +82,11 @@ async def verify_lfs_object(call: CallHere, repo: RepoPath, body: SentObject) ->
     return _said(body.oid, body.size)
 
 
-def _is_pending(call: Call, repo: Repo, body: SentObject) -> bool:
+def _is_pending(call: Call, repo: LfsRepo, body: SentObject) -> bool:
     """Whether the object is still being proven. Raises `NotFound` unless it is here."""
     oid = f"sha256:{body.oid}"
     with call.registry.database.read() as session:
-        org = repo.get_to_publish(session, call).org
+        org = repo.get_to(session, call.actor, Action.PUBLISH).org
         held = blobs.find_held(session, org.id, [oid]).get(oid)
         if held is None and uploads.list_pending(session, org.id, [oid]):
             return True
@@ -110,7 +111,7 @@ def get_lfs_object(request: Request, call: CallHere, repo: RepoPath, digest: Hex
 
 
 def _find_object(
-    session: Session, request: Request, call: Call, repo: Repo, digest: str, ticket: str
+    session: Session, request: Request, call: Call, repo: LfsRepo, digest: str, ticket: str
 ) -> blobs.HeldBlob:
     """The bytes, if whoever the link was made for may see a file of them in this model now. Raises `NotFound`."""
     actor = actor_of_link(session, call, request, ticket, repo.subject_of(digest))
