@@ -21,6 +21,7 @@ from tests.house import RunningServer, start_server
 
 from bench.figures import Row, repeat, table
 from bench.filling import fill
+from bench.hub import measure_hub
 from bench.load import requests_per_second
 from bench.replicas import measure_replicas
 from steelyard import Client
@@ -38,11 +39,14 @@ def main() -> None:
     parser.add_argument(
         "--replicas", action="store_true", help="several servers on PostgreSQL instead: the other table"
     )
+    parser.add_argument("--hub", action="store_true", help="the Hub's client, with Xet and without: a third table")
     parser.add_argument("--json", type=Path, help="write the figures here, too")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="steelyard-bench-") as name:
         if arguments.replicas:
             rows = list(measure_replicas(Path(name), arguments.rounds))
+        elif arguments.hub:
+            rows = list(measure_hub(Path(name), arguments.rounds, arguments.size_mib * MIB))
         else:
             rows = list(measure(Path(name), arguments.rounds, arguments.size_mib * MIB, arguments.models))
     print(table(rows))

@@ -20,7 +20,7 @@ from tests.house import RunningServer
 MIB = 1 << 20
 FRESH = Random(1).randbytes(64 * MIB)
 CHANGED = FRESH[: 30 * MIB] + Random(2).randbytes(MIB) + FRESH[31 * MIB :]
-SMALL = {"config.json": b"{}"}
+SMALL = {"config.json": b'{"for": "the tests of Xet"}'}
 _seeds = itertools.count(10)
 
 
@@ -113,8 +113,9 @@ def test_a_second_version_sends_what_changed(
     client: Client, live: RunningServer, model: str, make_folder: MakeFolder, tmp_path: Path, home: Path,
     capfd: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    first = client.push(make_folder({**SMALL, "model.bin": FRESH}), f"{model}:1.0.0")
-    assert first.uploaded_bytes == len(FRESH) + 2
+    config = f'{{"of": "{model}"}}'.encode()
+    first = client.push(make_folder({"config.json": config, "model.bin": FRESH}), f"{model}:1.0.0")
+    assert first.uploaded_bytes == len(FRESH) + len(config)
     assert f"{model.partition('/')[2]}/blobs/xet" not in live.log  # no earlier version has any of it
     await_cut(live, model)
     received, heard = counted(live, "steelyard_http_received_bytes_total"), Heard()

@@ -267,9 +267,14 @@ def test_who_holds_a_part_of_a_xorb_is_not_told_of_the_rest(yard: Yard, sender: 
 
 
 @pytest.fixture
-def idle(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> Yard:
-    """A registry whose worker cuts nothing, with two files that are to be cut."""
+def _uncut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a registry that is opened afterwards: a worker knows its chores from its beginning."""
     monkeypatch.setattr(Worker, "_cut", lambda _: None)
+
+
+@pytest.fixture
+def idle(_uncut: None, yard: Yard) -> Yard:
+    """A registry whose worker cuts nothing, with two files that are to be cut."""
     yard.ada.publish("ada/tiny:1.0.0", {"model": WHOLE, "other": WHOLE + b"."})
     return yard
 

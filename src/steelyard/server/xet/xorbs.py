@@ -131,7 +131,7 @@ class XorbReader:
             raise MalformedXorb(f"the footer of a xorb has at most {MOST_FOOTER_BYTES} bytes")
 
 
-def unpack(stored: bytes | memoryview) -> Iterator[bytes]:
+def unpack(stored: bytes | memoryview) -> Iterator[bytes | memoryview]:
     """The raw bytes of each of a run of stored chunks that begins and ends between two. Raises MalformedXorb."""
     view = memoryview(stored)
     frames = _Frames()
@@ -140,7 +140,7 @@ def unpack(stored: bytes | memoryview) -> Iterator[bytes]:
         size = _size(view[position:])
         if size is None or size > len(view) - position:
             raise MalformedXorb("these bytes end in the middle of a chunk")
-        yield bytes(frames.unpack(view[position : position + size]))
+        yield frames.unpack(view[position : position + size])
         position += size
 
 

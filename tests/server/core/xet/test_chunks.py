@@ -303,7 +303,7 @@ def assembled(sender: Sender, start: int, end: int) -> bytes:
         xorb_hash = hashes.from_text(fetch.xorb_hash)
         with chunks.open_xorb(registry.database, registry.store, xorb_hash) as xorb:
             stored = xorb.read(fetch.first_byte, fetch.end_byte - fetch.first_byte)
-        fetched |= {(fetch.xorb_hash, fetch.start + at): raw for at, raw in enumerate(unpack(stored))}
+        fetched |= {(fetch.xorb_hash, fetch.start + at): bytes(raw) for at, raw in enumerate(unpack(stored))}
     made = b"".join(fetched[term.xorb_hash, at] for term in plan.terms for at in range(term.start, term.end))
     assert sum(term.raw_bytes for term in plan.terms) == len(made)
     return made[plan.offset_bytes :][: end - start]

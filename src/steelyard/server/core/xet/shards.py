@@ -6,8 +6,12 @@ hashes are computed anew, and the SHA-256 that a file will be known by is taken 
 
 import hashlib
 import secrets
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from itertools import cycle
 from typing import NoReturn
 
 from sqlalchemy import select
@@ -32,6 +36,7 @@ Tell = Callable[[int, int], None]
 """Is told how many bytes of how many are verified."""
 
 _PIECE_BYTES = 4 * 2**20
+_UNPACKED_AT_ONCE = 2
 
 
 def keep_shard(database: Database, store: BlobStore, org: Org, shard: Shard, room: Room, tell: Tell) -> None:
@@ -164,15 +169,31 @@ def _find_proven(database: Database, store: BlobStore, file: _CheckedFile) -> Oi
 
 def _read_whole(database: Database, store: BlobStore, file: _CheckedFile, tell: Callable[[int], None]) -> Oid:
     digest = hashlib.sha256()
-    with ChunkedBlob(store, RecipeBook(database), file.layout) as blob:
+    hashed_bytes = 0
+    with ExitStack() as opened:
+        book = RecipeBook(database)
+        readers = [opened.enter_context(ChunkedBlob(store, book, file.layout)) for _ in range(_UNPACKED_AT_ONCE)]
         try:
-            for start in range(0, blob.size_bytes, _PIECE_BYTES):
-                digest.update(blob.read(start, _PIECE_BYTES))
-                tell(min(start + _PIECE_BYTES, blob.size_bytes))
+            for piece in _read_in_turns(readers):
+                digest.update(piece)
+                hashed_bytes += len(piece)
+                tell(hashed_bytes)
         except StorageFailed:
-            _note_lost(database, blob)
+            _note_lost(database, readers[0])
             raise
     return Oid(f"sha256:{digest.hexdigest()}")
+
+
+def _read_in_turns(readers: Sequence[ChunkedBlob]) -> Iterator[bytes]:
+    """All of a file, by several readers of it: pieces are unpacked side by side while the one before is hashed."""
+    coming: deque[Future[bytes]] = deque()
+    with ThreadPoolExecutor(len(readers), thread_name_prefix="unpacking") as threads:
+        for start, reader in zip(range(0, readers[0].size_bytes, _PIECE_BYTES), cycle(readers), strict=False):
+            coming.append(threads.submit(reader.read, start, _PIECE_BYTES))
+            if len(coming) > len(readers):
+                yield coming.popleft().result()
+        while coming:
+            yield coming.popleft().result()
 
 
 def _note_lost(database: Database, blob: ChunkedBlob) -> None:
