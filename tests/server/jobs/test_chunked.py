@@ -345,8 +345,8 @@ def test_two_servers_that_cut_at_once_share_no_xorb(idle: Yard, monkeypatch: pyt
         thread.join()
     with idle.database.read() as session:
         blobs_of = [
-            {row.xorb_id for row in session.scalars(select(RecipeXorb).where(RecipeXorb.blob_id == number))}
-            for number in session.scalars(select(Recipe.blob_id))
+            {row.xorb_id for row in session.scalars(select(RecipeXorb).where(RecipeXorb.recipe_id == number))}
+            for number in session.scalars(select(Recipe.id))
         ]
     assert len(blobs_of) == 2
     assert not blobs_of[0] & blobs_of[1]
@@ -438,7 +438,7 @@ def test_a_copy_to_other_engines_has_files_in_chunks(
     there = Place(Database(f"sqlite:///{tmp_path / 'copy.sqlite3'}"), LocalStore(tmp_path / "copy"))
     source = Place(yard.database, yard.store)
     moved = finish(source, there, copy_ahead(source, there, lambda _: None), lambda _: None)
-    assert (moved.bytes.lost, moved.rows["xorbs"], moved.rows["recipes"]) == ((), 2, 1)
+    assert (moved.bytes.lost, moved.rows["xorbs"], moved.rows["recipes"]) == ((), 2, 2)
     assert check(there.database, open_chunked(there.store, there.database)).findings == ()
     with open_chunked(there.store, there.database).open(key_of(there.database)) as blob:  # type: ignore[union-attr]
         assert blob.read(0, 10**7) == content_of(FILE)

@@ -98,7 +98,7 @@ def find_hub_forms(session: Session, org_id: int, oids: Collection[str]) -> dict
     found: dict[str, HubForm] = {}
     query = select(Blob.oid, Blob.key, OrgBlob.git_sha1, Recipe.file_hash)
     query = query.outerjoin(OrgBlob, (OrgBlob.blob_id == Blob.id) & (OrgBlob.org_id == org_id))
-    query = query.outerjoin(Recipe, (Recipe.blob_id == Blob.id) & chunking.has_chunks_of(Recipe.blob_id, org_id))
+    query = query.outerjoin(Recipe, (Recipe.blob_id == Blob.id) & (Recipe.org_id == org_id))
     for some in in_batches(oids):
         found.update((row.oid, HubForm(*row[1:])) for row in session.execute(query.where(Blob.oid.in_(some))))
     return found
@@ -182,6 +182,8 @@ def let_go(session: Session, some: Sequence[tuple[int | None, int]], until: date
         ids = [blob_id for held_by, blob_id in some if held_by == org_id]
         where = (OrgBlob.org_id == org_id, OrgBlob.blob_id.in_(ids), unneeded_link(until))
         session.execute(delete(OrgBlob).where(*where), execution_options={"synchronize_session": False})
+        held = exists().where(OrgBlob.org_id == Recipe.org_id, OrgBlob.blob_id == Recipe.blob_id)
+        session.execute(delete(Recipe).where(Recipe.org_id == org_id, Recipe.blob_id.in_(ids), ~held))
     query = select(Blob.id, Blob.oid, Blob.key, _STORED_BYTES)
     orphans = session.execute(query.where(Blob.id.in_({blob_id for _, blob_id in some}), *_ORPHANED)).all()
     ids = [row.id for row in orphans]
@@ -204,7 +206,9 @@ _BUILT_ON = exists().where(
     Xorb.blob_id == Blob.id,
     or_(
         exists().where(OrgXorb.xorb_id == Xorb.id),
-        exists().where(RecipeXorb.xorb_id == Xorb.id, RecipeXorb.blob_id != Xorb.blob_id),
+        exists().where(
+            RecipeXorb.xorb_id == Xorb.id, Recipe.id == RecipeXorb.recipe_id, Recipe.blob_id != Xorb.blob_id
+        ),
     ),
 )
 """Xorbs stand over the blob that a file is made of, or that some client may build on."""

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, exists, select
 from sqlalchemy.orm import Session
 
 from steelyard.server.db.engine import Database, in_batches
-from steelyard.server.db.tables import Blob, RecipeXorb, Xorb
+from steelyard.server.db.tables import Blob, Recipe, RecipeXorb, Xorb
 from steelyard.server.xet.hashes import to_text
 from steelyard.server.xet.xorbs import MalformedXorb, XorbReader
 
@@ -91,10 +91,11 @@ def list_by_pages(database: Database) -> Iterator[list[StoredObject]]:
 
 
 def list_suspects(session: Session, blob_ids: Collection[int]) -> list[StoredObject]:
-    """The xorbs of these blobs; and those that no file is made of, so that reading all files does not read them."""
-    suspects = {xorb.id: xorb for xorb in _xorbs(session, ~exists().where(RecipeXorb.xorb_id == Xorb.id))}
+    """The xorbs of these blobs; and those that no file lies in, so that reading all files does not read them."""
+    used = (RecipeXorb.xorb_id == Xorb.id, Recipe.id == RecipeXorb.recipe_id)
+    suspects = {xorb.id: xorb for xorb in _xorbs(session, ~exists().where(*used, Recipe.org_id.is_(None)))}
     for some in in_batches(blob_ids):
-        needed = exists().where(RecipeXorb.xorb_id == Xorb.id, RecipeXorb.blob_id.in_(some))
+        needed = exists().where(*used, Recipe.blob_id.in_(some))
         suspects |= {xorb.id: xorb for xorb in _xorbs(session, needed)}
     return list(suspects.values())
 

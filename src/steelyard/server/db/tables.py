@@ -405,11 +405,21 @@ class DedupChunk(Table):
 
 
 class Recipe(Table):
-    """How a blob's bytes are made of chunks: `terms` is a list of `[xorb id, first chunk, end, bytes]`."""
+    """How a blob's bytes are made of chunks: `terms` is a list of `[xorb id, first chunk, end, bytes]`.
+
+    An organisation has its own, over xorbs of its own: so it tells nothing of what others sent. Without `org_id` it is
+    what the bytes of a chunked blob lie in.
+    """
 
     __tablename__ = "recipes"
-    blob_id: Mapped[int] = mapped_column(ForeignKey("blobs.id"), primary_key=True)
-    file_hash: Mapped[str] = mapped_column(line(64), unique=True)
+    __table_args__ = (
+        UniqueConstraint("blob_id", "org_id", name="uq_recipes_blob_id_org_id"),
+        Index("ix_recipes_org_id_file_hash", "org_id", "file_hash"),
+    )
+    id: Mapped[int] = mapped_column(primary_key=True)
+    blob_id: Mapped[int] = mapped_column(ForeignKey("blobs.id"))
+    org_id: Mapped[int | None] = mapped_column(ForeignKey("orgs.id"))
+    file_hash: Mapped[str] = mapped_column(line(64))
     terms: Mapped[list[Any]]
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
 
@@ -418,7 +428,7 @@ class RecipeXorb(Table):
     """Which xorbs a recipe needs: what clean-up must keep."""
 
     __tablename__ = "recipe_xorbs"
-    blob_id: Mapped[int] = mapped_column(ForeignKey("recipes.blob_id", ondelete="CASCADE"), primary_key=True)
+    recipe_id: Mapped[int] = mapped_column(ForeignKey("recipes.id", ondelete="CASCADE"), primary_key=True)
     xorb_id: Mapped[int] = mapped_column(ForeignKey("xorbs.id"), primary_key=True, index=True)
 
 

@@ -295,7 +295,7 @@ def assembled(sender: Sender, start: int, end: int) -> bytes:
     """What a client makes of a plan: each fetch unpacked, and of these each term."""
     registry = sender.registry
     with registry.database.read() as session:
-        recipe = recipes.find_recipe(session, told(FILE).file_hash)
+        recipe = recipes.find_recipe(session, sender.org.id, told(FILE).file_hash)
         assert recipe is not None
         plan = recipes.plan_reconstruction(session, recipe, start, end)
     fetched: dict[tuple[str, int], bytes] = {}
@@ -312,7 +312,7 @@ def assembled(sender: Sender, start: int, end: int) -> bytes:
 def test_a_plan_fetches_no_chunk_that_the_file_does_not_have(sender: Sender) -> None:
     sender.make(Part(FIRST, 1, 3), Part(FIRST, 3, 4), Part(FIRST, 6, 8))
     with sender.registry.database.read() as session:
-        recipe = session.scalars(select(Recipe)).one()
+        recipe = session.scalars(select(Recipe).where(Recipe.org_id == sender.org.id)).one()
         fetches = recipes.plan_reconstruction(session, recipe).fetches
         sizes = [chunk.stored_bytes for chunk in FIRST.chunks]
         assert [(fetch.start, fetch.end) for fetch in fetches] == [(1, 4), (6, 8)]
@@ -325,7 +325,7 @@ def test_a_file_is_of_the_models_whose_versions_have_it(sender: Sender, ada: Per
     publish(ada, "ada/tiny:1.0.0", model=sender.make(*FILE))
     ada.publish("ada/other:1.0.0")
     with sender.registry.database.read() as session:
-        recipe = session.scalars(select(Recipe)).one()
+        recipe = session.scalars(select(Recipe).where(Recipe.org_id == sender.org.id)).one()
         assert [
             recipes.is_of_model(session, recipe, model, drafts=drafts) for model in (1, 2) for drafts in (False, True)
         ] == [

@@ -16,7 +16,7 @@ from huggingface_hub.errors import (
 )
 from sqlalchemy import select
 
-from steelyard.server.db.tables import Blob, Recipe
+from steelyard.server.db.tables import Blob, OrgBlob, Recipe
 from tests.conftest import MakeRegistered
 from tests.house import Person, Registered
 from tests.house.people import oid_of
@@ -337,8 +337,9 @@ def test_a_file_that_xet_has_says_so_and_others_do_not(make_registered: MakeRegi
     repo = publish(ada, files={"a.bin": b"a", "b.bin": b"b"})
     database = registered.client.app.state.registry.database  # type: ignore[attr-defined]
     with database.write() as session:
-        blob_id = session.scalar(select(Blob.id).where(Blob.oid == oid_of(b"a")))
-        session.add(Recipe(blob_id=blob_id, file_hash="ab" * 32, terms=[]))
+        blob_id = session.scalars(select(Blob.id).where(Blob.oid == oid_of(b"a"))).one()
+        org_id = session.scalars(select(OrgBlob.org_id).where(OrgBlob.blob_id == blob_id)).one()
+        session.add(Recipe(blob_id=blob_id, org_id=org_id, file_hash="ab" * 32, terms=[]))
     tree = ada.get(f"http://127.0.0.1/api/models/{repo}/tree/main").json()
     assert [item.get("xetHash") for item in tree] == ["ab" * 32, None]
     heads = [ada.request("HEAD", f"http://127.0.0.1/{repo}/resolve/main/{name}.bin") for name in "ab"]

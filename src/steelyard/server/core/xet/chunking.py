@@ -2,50 +2,39 @@
 
 from collections.abc import Collection
 
-from sqlalchemy import ColumnElement, and_, exists, or_, select
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy import ColumnElement, and_, exists, select
+from sqlalchemy.orm import Session
 
 from steelyard.server.core import jobs
 from steelyard.server.db.engine import in_batches
-from steelyard.server.db.tables import Blob, OrgBlob, OrgXorb, Recipe, RecipeXorb, TreeBlob
+from steelyard.server.db.tables import Blob, OrgBlob, Recipe, TreeBlob
 
-Named = int | InstrumentedAttribute[int]
-"""A row's number, or the column that has it."""
 LEAST_BYTES = 2**20
 """Smaller blobs stay as they are: a client has them in one request."""
 
 
 def enqueue(session: Session, blob_ids: Collection[int]) -> None:
-    """Have those of these blobs chunked that are not; or shared with organisations that have them only since then."""
+    """Have those of these blobs chunked that some organisation has only whole."""
     for some in in_batches(blob_ids):
-        wanting = session.scalars(select(Blob.id).where(Blob.id.in_(some), or_(_is_uncut(), _is_unshared())))
+        wanting = session.scalars(select(Blob.id).where(Blob.id.in_(some), _is_wanting()))
         jobs.enqueue_all(session, jobs.CHUNK, [str(blob_id) for blob_id in wanting])
 
 
 def enqueue_left(session: Session) -> None:
     """Have all chunked that came while no client was offered them, and that some tree needs."""
     needed = exists().where(TreeBlob.blob_id == Blob.id)
-    wanting = session.scalars(select(Blob.id).where(_is_uncut(), needed)).all()
+    wanting = session.scalars(select(Blob.id).where(_is_wanting(), needed)).all()
     for some in in_batches(wanting):
         jobs.enqueue_all(session, jobs.CHUNK, [str(blob_id) for blob_id in some])
 
 
-def _is_uncut() -> ColumnElement[bool]:
-    return and_(_is_large(), Blob.key.not_like("%.x%"), ~exists().where(Recipe.blob_id == Blob.id))
+def list_wanting(session: Session, blob_id: int) -> list[int]:
+    """The organisations that hold a blob, and have no chunks of it."""
+    return list(session.scalars(select(OrgBlob.org_id).where(OrgBlob.blob_id == blob_id, ~_HAS_IT)))
 
 
-def _is_large() -> ColumnElement[bool]:
-    return Blob.size_bytes >= LEAST_BYTES
+_HAS_IT = exists().where(Recipe.blob_id == OrgBlob.blob_id, Recipe.org_id == OrgBlob.org_id)
 
 
-def has_chunks_of(blob_id: Named, org_id: Named) -> ColumnElement[bool]:
-    """Whether the organisation has one of the xorbs that the blob is made of: else its bytes are whole ones to it."""
-    where = (RecipeXorb.blob_id == blob_id, OrgXorb.xorb_id == RecipeXorb.xorb_id, OrgXorb.org_id == org_id)
-    return exists().where(*where).correlate_except(RecipeXorb, OrgXorb)
-
-
-def _is_unshared() -> ColumnElement[bool]:
-    """Whether an organisation holds the blob and has none of its xorbs."""
-    has_one = has_chunks_of(Blob.id, OrgBlob.org_id)
-    holder = select(OrgBlob.org_id).where(OrgBlob.blob_id == Blob.id, ~has_one).correlate(Blob).exists()
-    return and_(_is_large(), exists().where(Recipe.blob_id == Blob.id), holder)
+def _is_wanting() -> ColumnElement[bool]:
+    return and_(Blob.size_bytes >= LEAST_BYTES, exists().where(OrgBlob.blob_id == Blob.id, ~_HAS_IT))

@@ -17,7 +17,7 @@ from steelyard.server.core import blobs
 from steelyard.server.core.arrivals.uploads import LINK_WITHIN_SECONDS, Room
 from steelyard.server.core.xet.layouts import place_of
 from steelyard.server.db.engine import Database, in_batches
-from steelyard.server.db.tables import DedupChunk, Org, OrgBlob, OrgXorb, Recipe, RecipeXorb, Xorb, utc_now
+from steelyard.server.db.tables import DedupChunk, Org, OrgXorb, Recipe, RecipeXorb, Xorb, utc_now
 from steelyard.server.errors import BadRequest, Conflict, NotFound, StorageFailed, TooLarge
 from steelyard.server.storage import BlobStore, StoredBlob
 from steelyard.server.storage.chunked import SerialisedXorb
@@ -245,18 +245,18 @@ def _find_dedup(session: Session, org_id: int, text: str) -> dict[int, _Told]:
     query = select(DedupChunk.xorb_id).join(OrgXorb, OrgXorb.xorb_id == DedupChunk.xorb_id)
     query = query.where(DedupChunk.chunk_hash == text, OrgXorb.org_id == org_id)
     # One that a file is made of, before one that nothing needs: that file may go on with more that the client has.
-    last_blob = select(func.max(RecipeXorb.blob_id)).join(OrgBlob, OrgBlob.blob_id == RecipeXorb.blob_id)
-    last_blob = last_blob.where(RecipeXorb.xorb_id == DedupChunk.xorb_id, OrgBlob.org_id == org_id)
-    blob_id = last_blob.correlate(DedupChunk).scalar_subquery()
-    row = session.execute(query.add_columns(blob_id).order_by(func.coalesce(blob_id, 0).desc()).limit(1)).first()
+    last = select(func.max(Recipe.id)).join(RecipeXorb, RecipeXorb.recipe_id == Recipe.id)
+    last = last.where(RecipeXorb.xorb_id == DedupChunk.xorb_id, Recipe.org_id == org_id)
+    recipe_id = last.correlate(DedupChunk).scalar_subquery()
+    row = session.execute(query.add_columns(recipe_id).order_by(func.coalesce(recipe_id, 0).desc()).limit(1)).first()
     if row is None:
         return {}
     following = [row[0], *(_following(session, row[1], row[0]) if row[1] is not None else ())]
     return _load_some(session, org_id, list(dict.fromkeys(following)))
 
 
-def _following(session: Session, blob_id: int, xorb_id: int) -> list[int]:
-    recipe = session.get_one(Recipe, blob_id)
+def _following(session: Session, recipe_id: int, xorb_id: int) -> list[int]:
+    recipe = session.get_one(Recipe, recipe_id)
     numbers = [number for number, *_ in recipe.terms]
     return numbers[numbers.index(xorb_id) :]
 

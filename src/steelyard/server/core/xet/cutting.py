@@ -8,17 +8,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from steelyard.server.core import jobs
 from steelyard.server.core.jobs import Lease
-from steelyard.server.core.xet import chunks, recipes
-from steelyard.server.db.engine import Database, in_batches
-from steelyard.server.db.tables import Blob, OrgBlob, Recipe, Xorb
+from steelyard.server.core.xet import chunking, chunks, recipes
+from steelyard.server.db.engine import Database
+from steelyard.server.db.tables import Blob, Xorb
 from steelyard.server.errors import StorageFailed
 from steelyard.server.storage import BlobStore, StoredBlob
-from steelyard.server.storage.chunked import Layout, Term, is_chunked
+from steelyard.server.storage.chunked import Layout, Term
 from steelyard.server.xet import hashes
 from steelyard.server.xet.chunking import split
 from steelyard.server.xet.hashes import Hash
@@ -27,7 +27,6 @@ from steelyard.server.xet.xorbs import HEADER_BYTES, Chunk, pack_table
 MOST_CHUNKS = 1024
 MOST_XORB_BYTES = 64 * 2**20
 _PIECE_BYTES = 2**20
-_TABLE_ROW_BYTES = len(pack_table([Chunk(bytes(32), 0, 0)]))
 
 
 class Stopped(Exception):
@@ -48,15 +47,15 @@ class _Run:
 
 
 def chunk_blob(database: Database, store: BlobStore, lease: Lease, is_stopping: Callable[[], bool]) -> None:
-    """Do the job: read the blob once, and keep how it is made of chunks. Raises `StorageFailed`, and `Stopped`."""
+    """Do the job: read the blob once, and keep how it is made of chunks for all who have it only whole. Raises
+    `StorageFailed`, and `Stopped`."""
     blob_id = int(lease.subject)
     with database.read() as session:
         blob = session.get(Blob, blob_id)
-        is_cut = session.get(Recipe, blob_id) is not None
-    stored = None if blob is None or is_cut or is_chunked(blob.key) else store.open(blob.key)
+        is_wanted = bool(chunking.list_wanting(session, blob_id))
+    stored = store.open(blob.key) if blob is not None and is_wanted else None
     if blob is None or stored is None:  # lost bytes are cut when they come again
         with database.write() as session:
-            _share(session, blob_id)
             jobs.finish(session, lease)
         return
     with stored:
@@ -64,7 +63,7 @@ def chunk_blob(database: Database, store: BlobStore, lease: Lease, is_stopping: 
     file_hash = hashes.file_hash((chunk.hash, chunk.raw_bytes) for chunk in cut)
     is_kept = False
     while not is_kept:
-        runs = list(_runs(database, cut))
+        runs = list(_runs(database, blob_id, cut))
         with database.write() as session:
             is_there = session.scalar(select(Blob.key).where(Blob.id == blob_id)) == blob.key
             is_kept = not is_there or _keep(session, blob_id, file_hash, runs)
@@ -90,15 +89,15 @@ def _pieces(stored: StoredBlob, is_stopping: Callable[[], bool]) -> Iterator[byt
         yield piece
 
 
-def _runs(database: Database, cut: Sequence[Chunk]) -> Iterator[_Run]:
-    """The xorbs to be. One that is another blob's would keep that blob's bytes for this one: then it is made shorter,
-    and so another one."""
+def _runs(database: Database, blob_id: int, cut: Sequence[Chunk]) -> Iterator[_Run]:
+    """The xorbs to be. One that stands over another blob would keep that blob's bytes for this one: then it is made
+    shorter, and so another one."""
     offsets = list(accumulate((chunk.raw_bytes for chunk in cut), initial=0))
     start = 0
     while start < len(cut):
         end = _run_end(cut, start)
         with database.read() as session:
-            while _is_taken(session, _hash_of(cut[start:end])) and end - start > 1:
+            while end - start > 1 and _is_anothers(session, blob_id, _hash_of(cut[start:end])):
                 end -= 1
         yield _Run(_hash_of(cut[start:end]), offsets[start], cut[start:end])
         start = end
@@ -118,30 +117,31 @@ def _hash_of(run: Sequence[Chunk]) -> Hash:
     return hashes.xorb_hash((chunk.hash, chunk.raw_bytes) for chunk in run)
 
 
-def _is_taken(session: Session, xorb_hash: Hash) -> bool:
-    return session.scalar(select(Xorb.id).where(Xorb.hash == hashes.to_text(xorb_hash))) is not None
+def _is_anothers(session: Session, blob_id: int, xorb_hash: Hash) -> bool:
+    over_another = Xorb.blob_id.is_not(None) & (Xorb.blob_id != blob_id)
+    return session.scalar(select(Xorb.id).where(Xorb.hash == hashes.to_text(xorb_hash), over_another)) is not None
 
 
 def _keep(session: Session, blob_id: int, file_hash: Hash, runs: Sequence[_Run]) -> bool:
     """False where a run has become another blob's since it was looked for."""
-    if session.get(Recipe, blob_id) is not None:
-        return True
-    if any(len(run.chunks) > 1 and _is_taken(session, run.hash) for run in runs):
+    if any(len(run.chunks) > 1 and _is_anothers(session, blob_id, run.hash) for run in runs):
         return False
+    orgs = chunking.list_wanting(session, blob_id)
     terms = []
-    for run in runs:
+    for run in runs if orgs else ():
         xorb_id = _find_or_add(session, blob_id, run)
         terms.append(Term(xorb_id, 0, len(run.chunks), run.raw_bytes))
         is_first = run is runs[0]
         asked_for = (chunk.hash for chunk in run.chunks if hashes.is_asked_for(chunk.hash))
         chunks.add_dedup(session, xorb_id, [*asked_for, *([run.chunks[0].hash] if is_first else [])])
-    recipes.set_recipe(session, blob_id, file_hash, Layout(terms))
-    _share(session, blob_id)
+    for org_id in orgs:
+        recipes.add_recipe(session, org_id, blob_id, file_hash, Layout(terms))
+        chunks.grant(session, org_id, [term.xorb_id for term in terms], chunks.NEVER_TOLD)
     return True
 
 
 def _find_or_add(session: Session, blob_id: int, run: _Run) -> int:
-    """A xorb of one chunk cannot be made shorter: then it is whoever's it is."""
+    """Whoever sent a xorb of the same chunks, it is that one: one of a single chunk cannot be made shorter, either."""
     text = hashes.to_text(run.hash)
     known = session.scalar(select(Xorb.id).where(Xorb.hash == text))
     if known is not None:
@@ -157,22 +157,3 @@ def _find_or_add(session: Session, blob_id: int, run: _Run) -> int:
     session.add(xorb)
     session.flush()
     return xorb.id
-
-
-def _share(session: Session, blob_id: int) -> None:
-    """Let every organisation that holds the blob build on its xorbs, but for those that have chunks of others too."""
-    recipe = session.get(Recipe, blob_id)
-    covered = [] if recipe is None else _list_covered(session, recipe)
-    for org_id in session.scalars(select(OrgBlob.org_id).where(OrgBlob.blob_id == blob_id)).all():
-        chunks.grant(session, org_id, covered, chunks.NEVER_TOLD)
-
-
-def _list_covered(session: Session, recipe: Recipe) -> list[int]:
-    needed: dict[int, set[int]] = {}
-    for xorb_id, start, end, _ in recipe.terms:
-        needed.setdefault(xorb_id, set()).update(range(start, end))
-    covered: list[int] = []
-    for some in in_batches(needed):
-        lengths = session.execute(select(Xorb.id, func.length(Xorb.chunks)).where(Xorb.id.in_(some)))
-        covered += [xorb_id for xorb_id, length in lengths if len(needed[xorb_id]) == length // _TABLE_ROW_BYTES]
-    return covered

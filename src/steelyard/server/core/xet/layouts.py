@@ -73,7 +73,7 @@ def place_of(session: Session, xorb: Xorb) -> XorbPlace:
 
 
 def _load_layout(session: Session, blob_id: int) -> Layout:
-    recipe = session.get(Recipe, blob_id)
+    recipe = session.scalar(select(Recipe).where(Recipe.blob_id == blob_id, Recipe.org_id.is_(None)))
     if recipe is None:
         raise StorageFailed("The registry has no record of how this file is made of chunks.")
     return layout_of(recipe)

@@ -4,10 +4,9 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import delete, exists, func, insert, select, union
+from sqlalchemy import exists, func, insert, select, union
 from sqlalchemy.orm import Session
 
-from steelyard.server.core.xet.chunking import has_chunks_of
 from steelyard.server.core.xet.layouts import layout_of
 from steelyard.server.db.engine import in_batches
 from steelyard.server.db.tables import Blob, Commit, Recipe, RecipeXorb, TreeBlob, Version, Xorb
@@ -51,20 +50,27 @@ class Plan:
     fetches: tuple[Fetch, ...]
 
 
-def find_recipe(session: Session, file_hash: Hash) -> Recipe | None:
-    """How the file of that name is made."""
-    return session.scalar(select(Recipe).where(Recipe.file_hash == hashes.to_text(file_hash)))
+def find_recipe(session: Session, org_id: int, file_hash: Hash) -> Recipe | None:
+    """How the file of that name is made of an organisation's own chunks."""
+    named = (Recipe.org_id == org_id, Recipe.file_hash == hashes.to_text(file_hash))
+    return session.scalars(select(Recipe).where(*named).limit(1)).first()
 
 
-def set_recipe(session: Session, blob_id: int, file_hash: Hash, layout: Layout) -> None:
-    """A blob's bytes are made so from now on; its xorbs are kept for it."""
-    session.execute(delete(Recipe).where(Recipe.blob_id == blob_id))
+def has_recipe(session: Session, org_id: int, blob_id: int) -> bool:
+    """Whether the organisation has the blob in chunks."""
+    named = (Recipe.org_id == org_id, Recipe.blob_id == blob_id)
+    return session.scalar(select(Recipe.id).where(*named)) is not None
+
+
+def add_recipe(session: Session, org_id: int | None, blob_id: int, file_hash: Hash, layout: Layout) -> None:
+    """An organisation has a blob so from now on; or, without one, its bytes lie so. The xorbs are kept for it."""
     terms = [list(term) for term in layout.terms]
-    session.add(Recipe(blob_id=blob_id, file_hash=hashes.to_text(file_hash), terms=terms))
+    recipe = Recipe(blob_id=blob_id, org_id=org_id, file_hash=hashes.to_text(file_hash), terms=terms)
+    session.add(recipe)
     session.flush()
     needed = sorted({term.xorb_id for term in layout.terms})
     if needed:
-        session.execute(insert(RecipeXorb), [{"blob_id": blob_id, "xorb_id": xorb_id} for xorb_id in needed])
+        session.execute(insert(RecipeXorb), [{"recipe_id": recipe.id, "xorb_id": xorb_id} for xorb_id in needed])
 
 
 def find_lighter(session: Session, org_id: int, oids: Collection[str]) -> dict[str, str]:
@@ -72,8 +78,8 @@ def find_lighter(session: Session, org_id: int, oids: Collection[str]) -> dict[s
     tell, and that their organisation has in chunks. For callers who have shown that they may read what holds them."""
     found: dict[str, str] = {}
     query = select(Blob.oid, Recipe.file_hash).join(Recipe, Recipe.blob_id == Blob.id)
-    query = query.join(RecipeXorb, RecipeXorb.blob_id == Blob.id).join(Xorb, Xorb.id == RecipeXorb.xorb_id)
-    query = query.where(has_chunks_of(Recipe.blob_id, org_id)).group_by(Blob.oid, Recipe.file_hash)
+    query = query.join(RecipeXorb, RecipeXorb.recipe_id == Recipe.id).join(Xorb, Xorb.id == RecipeXorb.xorb_id)
+    query = query.where(Recipe.org_id == org_id).group_by(Blob.oid, Recipe.file_hash)
     query = query.having(10 * func.sum(Xorb.size_bytes) <= 9 * func.sum(Xorb.raw_bytes))
     for some in in_batches(oids):
         found.update((row.oid, row.file_hash) for row in session.execute(query.where(Blob.oid.in_(some))))

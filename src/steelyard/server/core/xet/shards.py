@@ -55,7 +55,7 @@ def keep_shard(database: Database, store: BlobStore, org: Org, shard: Shard, roo
     for file in files:
         _check_size(file, room)
         tell(verified, total)
-        oid = _prove(database, store, file, lambda count, before=verified: tell(before + count, total))  # type: ignore[misc]
+        oid = _prove(database, store, org, file, lambda count, before=verified: tell(before + count, total))  # type: ignore[misc]
         _keep_file(database, store, org, file, oid, room)
         verified += file.size_bytes
     tell(verified, total)
@@ -148,10 +148,10 @@ def _check_size(file: _CheckedFile, room: Room) -> None:
 # --- the bytes themselves
 
 
-def _prove(database: Database, store: BlobStore, file: _CheckedFile, tell: Callable[[int], None]) -> Oid:
+def _prove(database: Database, store: BlobStore, org: Org, file: _CheckedFile, tell: Callable[[int], None]) -> Oid:
     """What the file's bytes are, by our own reading. A file of this hash that was read before is read no more: equal
     chunks are equal bytes."""
-    oid = _find_proven(database, store, file) or _read_whole(database, store, file, tell)
+    oid = _find_proven(database, store, org, file) or _read_whole(database, store, file, tell)
     if file.sha256_hex is not None and file.sha256_hex != oid.hex:
         raise Invalid(
             f"The bytes of the file {hashes.to_text(file.file_hash)} hash to {oid}, not to sha256:{file.sha256_hex} as "
@@ -160,10 +160,12 @@ def _prove(database: Database, store: BlobStore, file: _CheckedFile, tell: Calla
     return oid
 
 
-def _find_proven(database: Database, store: BlobStore, file: _CheckedFile) -> Oid | None:
+def _find_proven(database: Database, store: BlobStore, org: Org, file: _CheckedFile) -> Oid | None:
+    """What was proven for the same organisation: how long it takes shall tell nothing of what others have."""
     with database.read() as session:
         query = select(Blob.oid, Blob.key, Blob.size_bytes).join(Recipe, Recipe.blob_id == Blob.id)
-        row = session.execute(query.where(Recipe.file_hash == hashes.to_text(file.file_hash))).one_or_none()
+        named = (Recipe.org_id == org.id, Recipe.file_hash == hashes.to_text(file.file_hash))
+        row = session.execute(query.where(*named).limit(1)).first()
     return Oid(row.oid) if row is not None and is_whole(store, row.key, row.size_bytes) else None
 
 
@@ -206,19 +208,22 @@ def _note_lost(database: Database, blob: ChunkedBlob) -> None:
 
 
 def _keep_file(database: Database, store: BlobStore, org: Org, file: _CheckedFile, oid: Oid, room: Room) -> None:
-    """One short transaction: the organisation holds these bytes, made so. Where they are here whole they stay so, and
-    are chunked as every such blob: to keep both would be to keep them twice."""
+    """One short transaction: the organisation holds these bytes, made so. What it held before stays as it was: whole
+    bytes are chunked where they lie, else it would have them twice."""
     lost_key = _find_lost(database, store, oid)
     key = f"{oid.hex}.x{secrets.token_hex(4)[1:]}"
     with database.write() as session:
         if not chunks.touch(session, org.id, file.xorb_ids):
             raise Invalid("Chunks that this builds on went while it was verified. Push again.")
-        if oid not in blobs.find_held(session, org.id, [oid]):
+        is_new = oid not in blobs.find_held(session, org.id, [oid])
+        if is_new:
             check_room(session, org, [Wanted(oid, file.size_bytes)], replace(room, free_bytes=None))
         kept_key = blobs.link(session, org.id, oid, file.size_bytes, key, lost_key=lost_key)
         blob_id = session.scalars(select(Blob.id).where(Blob.oid == oid)).one()
         if kept_key == key:
-            recipes.set_recipe(session, blob_id, file.file_hash, file.layout)
+            recipes.add_recipe(session, None, blob_id, file.file_hash, file.layout)
+        if (is_new or kept_key == key) and not recipes.has_recipe(session, org.id, blob_id):
+            recipes.add_recipe(session, org.id, blob_id, file.file_hash, file.layout)
         if file.first is not None:
             chunks.add_dedup(session, file.layout.terms[0].xorb_id, [file.first])
         chunking.enqueue(session, [blob_id])

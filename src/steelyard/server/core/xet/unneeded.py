@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from steelyard.server.core import blobs
 from steelyard.server.core.xet import chunks
-from steelyard.server.db.tables import Garbage, OrgBlob, OrgXorb, RecipeXorb, Xorb, utc_now
+from steelyard.server.db.tables import Garbage, OrgBlob, OrgXorb, Recipe, RecipeXorb, Xorb, utc_now
 
 
 def list_unneeded(session: Session, until: datetime) -> list[int]:
@@ -45,7 +45,7 @@ _ORPHANED = (~exists().where(OrgXorb.xorb_id == Xorb.id), ~exists().where(Recipe
 
 def _unneeded_link(until: datetime) -> ColumnElement[bool]:
     needed = exists().where(
-        RecipeXorb.xorb_id == OrgXorb.xorb_id, OrgBlob.blob_id == RecipeXorb.blob_id, OrgBlob.org_id == OrgXorb.org_id
+        RecipeXorb.xorb_id == OrgXorb.xorb_id, Recipe.id == RecipeXorb.recipe_id, Recipe.org_id == OrgXorb.org_id
     )
     return (OrgXorb.touched_at <= until) & ~needed
 
@@ -61,7 +61,7 @@ def list_collectable(session: Session, blobs_until: datetime, xorbs_until: datet
     """
     going = blobs.list_collectable(session, blobs_until)
     xorbs = session.execute(select(Xorb.id, Xorb.hash, Xorb.key, Xorb.blob_id, Xorb.size_bytes)).all()
-    users, told = _list_users(session), _list_told(session, blobs_until, xorbs_until)
+    users, told = _list_users(session, blobs_until), _list_told(session, blobs_until, xorbs_until)
     while True:
         kept = [row for row in xorbs if row.id in told or (users.get(row.id, set()) - {row.blob_id}) - going.keys()]
         built_on = {row.blob_id for row in kept} & going.keys()
@@ -73,10 +73,13 @@ def list_collectable(session: Session, blobs_until: datetime, xorbs_until: datet
     return list(going.values()), [(row.hash, row.size_bytes) for row in xorbs if row.key and row.id not in stay]
 
 
-def _list_users(session: Session) -> dict[int, set[int]]:
-    """Xorb -> the blobs that are made of it."""
+def _list_users(session: Session, blobs_until: datetime) -> dict[int, set[int]]:
+    """Xorb -> the blobs that are made of it, still when links of blobs have gone."""
     users: dict[int, set[int]] = {}
-    for xorb_id, blob_id in session.execute(select(RecipeXorb.xorb_id, RecipeXorb.blob_id)):
+    held = (OrgBlob.org_id == Recipe.org_id, OrgBlob.blob_id == Recipe.blob_id)
+    stays = Recipe.org_id.is_(None) | exists().where(*held, ~blobs.unneeded_link(blobs_until))
+    query = select(RecipeXorb.xorb_id, Recipe.blob_id).join(Recipe, Recipe.id == RecipeXorb.recipe_id).where(stays)
+    for xorb_id, blob_id in session.execute(query):
         users.setdefault(xorb_id, set()).add(blob_id)
     return users
 
@@ -85,7 +88,9 @@ def _list_told(session: Session, blobs_until: datetime, xorbs_until: datetime) -
     """Xorbs that a client may build on when links of blobs have gone."""
     held = exists().where(
         RecipeXorb.xorb_id == OrgXorb.xorb_id,
-        OrgBlob.blob_id == RecipeXorb.blob_id,
+        Recipe.id == RecipeXorb.recipe_id,
+        Recipe.org_id == OrgXorb.org_id,
+        OrgBlob.blob_id == Recipe.blob_id,
         OrgBlob.org_id == OrgXorb.org_id,
         ~blobs.unneeded_link(blobs_until),
     )

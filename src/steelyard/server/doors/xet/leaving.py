@@ -32,7 +32,7 @@ def get_reconstruction(request: Request, call: CallHere, org: str, version: str,
     """Get how a range of a file is made of chunks, with a link for each run of bytes that it takes."""
     with call.registry.database.read() as session:
         entered = enter(session, call, request, org, "xet-read", "xet-write")
-        recipe = recipes.find_recipe(session, read_hash(file))
+        recipe = recipes.find_recipe(session, entered.found.org.id, read_hash(file))
         model, drafts = entered.found.model, may(entered.call.actor, Action.READ, entered.found.org.id)
         if recipe is None or not recipes.is_of_model(session, recipe, model.id, drafts=drafts):
             raise NotFound(f"{entered.found.full_name} has no file of this hash, or none that you may see.")

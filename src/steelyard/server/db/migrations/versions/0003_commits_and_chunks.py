@@ -114,23 +114,26 @@ def _create_chunks() -> None:
     op.create_index("ix_dedup_chunks_xorb_id", "dedup_chunks", ["xorb_id"])
     op.create_table(
         "recipes",
+        sa.Column("id", _BIG, nullable=False),
         sa.Column("blob_id", _BIG, sa.ForeignKey("blobs.id", name="fk_recipes_blob_id"), nullable=False),
+        sa.Column("org_id", _BIG, sa.ForeignKey("orgs.id", name="fk_recipes_org_id"), nullable=True),
         sa.Column("file_hash", _line(64), nullable=False),
         sa.Column("terms", sa.JSON(), nullable=False),
         sa.Column("created_at", _AT, nullable=False),
-        sa.PrimaryKeyConstraint("blob_id", name="pk_recipes"),
-        sa.UniqueConstraint("file_hash", name="uq_recipes_file_hash"),
+        sa.PrimaryKeyConstraint("id", name="pk_recipes"),
+        sa.UniqueConstraint("blob_id", "org_id", name="uq_recipes_blob_id_org_id"),
     )
+    op.create_index("ix_recipes_org_id_file_hash", "recipes", ["org_id", "file_hash"])
     op.create_table(
         "recipe_xorbs",
         sa.Column(
-            "blob_id",
+            "recipe_id",
             _BIG,
-            sa.ForeignKey("recipes.blob_id", name="fk_recipe_xorbs_blob_id", ondelete="CASCADE"),
+            sa.ForeignKey("recipes.id", name="fk_recipe_xorbs_recipe_id", ondelete="CASCADE"),
             nullable=False,
         ),
         sa.Column("xorb_id", _BIG, sa.ForeignKey("xorbs.id", name="fk_recipe_xorbs_xorb_id"), nullable=False),
-        sa.PrimaryKeyConstraint("blob_id", "xorb_id", name="pk_recipe_xorbs"),
+        sa.PrimaryKeyConstraint("recipe_id", "xorb_id", name="pk_recipe_xorbs"),
     )
     op.create_index("ix_recipe_xorbs_xorb_id", "recipe_xorbs", ["xorb_id"])
 
