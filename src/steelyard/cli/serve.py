@@ -142,7 +142,7 @@ async def _serve(registry: Registry, address: str) -> None:
         log_enabled=False,
     )
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGINT, server.stop)
+    loop.add_signal_handler(signal.SIGINT, _stop, registry, server.stop)
     loop.add_signal_handler(signal.SIGTERM, _leave, registry, server.stop)
     shown = f"[{address}]" if ":" in address else address
     log.info("serving http://%s:%d from %s", shown, settings.port, " and ".join(_kept_in(settings)))
@@ -161,7 +161,12 @@ def _leave(registry: Registry, stop: Callable[[], None]) -> None:
     delay_seconds = 0.0 if registry.leaving.is_set() else registry.settings.shutdown_delay_seconds
     registry.leaving.set()
     log.info("stopping in %g seconds: running requests are ended first", delay_seconds)
-    asyncio.get_running_loop().call_later(delay_seconds, stop)
+    asyncio.get_running_loop().call_later(delay_seconds, _stop, registry, stop)
+
+
+def _stop(registry: Registry, stop: Callable[[], None]) -> None:
+    registry.stopping.set()
+    stop()
 
 
 def _kept_in(settings: Settings) -> Iterator[str]:

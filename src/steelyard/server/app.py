@@ -4,12 +4,15 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, closing
+from functools import cache
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from steelyard import __version__
@@ -108,29 +111,42 @@ def create_app(registry: Registry) -> FastAPI:
         worker = Worker(registry)
         worker.start()
         yield
+        registry.stopping.set()
         worker.stop()
 
-    app = FastAPI(
+    app = _bare_app(lifespan=lifespan, openapi_url="/openapi.json")
+    app.state.registry = registry
+    app.router.routes.extend(_routes())
+    xet.add_turns(app)
+    refusals.add_handlers(app, _say)
+    add_pages(app)
+    _add_middleware(app, registry)
+    return app
+
+
+@cache
+def _routes() -> Sequence[BaseRoute]:
+    """Those of every door. They know of no registry, and the framework takes its time to read their signatures."""
+    app = _bare_app(openapi_url=None)
+    native.add_routes(app)
+    hf.add_routes(app)
+    lfs.add_routes(app)
+    xet.add_routes(app)
+    return tuple(app.router.routes)
+
+
+def _bare_app(**options: Any) -> FastAPI:
+    return FastAPI(
         title="Steelyard",
         version=__version__,
-        lifespan=lifespan,
-        openapi_url="/openapi.json",
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
         telemetry=_NO_TELEMETRY,
         strict_content_type=False,
         generate_unique_id_function=lambda route: route.name,
+        **options,
     )
-    app.state.registry = registry
-    native.add_routes(app)
-    hf.add_routes(app)
-    lfs.add_routes(app)
-    xet.add_routes(app)
-    refusals.add_handlers(app, _say)
-    add_pages(app)
-    _add_middleware(app, registry)
-    return app
 
 
 def _add_middleware(app: FastAPI, registry: Registry) -> None:

@@ -31,6 +31,8 @@ class Registry:
     prover: Prover
     leaving: Event = field(default_factory=Event)
     """Set when this server is about to stop: it serves on, and tells whoever asks to send no more."""
+    stopping: Event = field(default_factory=Event)
+    """Set when it stops, and waits only for what is under way: what would take long ends early."""
 
     def close(self) -> None:
         """Let go of every connection, and send what is left of the traces."""

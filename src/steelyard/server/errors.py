@@ -154,7 +154,7 @@ class DatabaseFailed(RegistryError):
 
 
 class Unavailable(RegistryError):
-    """Not ready to serve; only `/ready` says so."""
+    """Not ready to serve, as `/ready` says, or about to stop, as is told to who would have to wait for longer."""
 
     status = 503
     type = "unavailable_error"

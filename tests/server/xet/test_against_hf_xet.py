@@ -3,7 +3,6 @@
 import hashlib
 import random
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import hf_xet
@@ -15,7 +14,7 @@ from steelyard.server.xet.chunking import LEAST_CHUNK_BYTES, MOST_CHUNK_BYTES, b
 from steelyard.server.xet.hashes import chunk_hash, file_hash, from_text, range_hash, to_text
 from steelyard.server.xet.shards import FileInfo, parse_shard, write_dedup_shard
 from steelyard.server.xet.xorbs import MOST_CHUNKS, Chunk, XorbReader, pack, plain_header, unpack
-from tests.server.xet.cas import Cas, reconstruction, run_cas
+from tests.server.xet.cas import Cas, reconstruction
 
 MIB = 2**20
 FLOATS = np.random.default_rng(0).standard_normal(500_000).astype("f4").tobytes()
@@ -92,12 +91,6 @@ def windows_by_last_byte() -> dict[int, bytes]:
             if first == LEAST_CHUNK_BYTES + 64:
                 windows.setdefault(window[-1], window)
     return windows
-
-
-@pytest.fixture
-def cas() -> Iterator[Cas]:
-    with run_cas() as cas:
-        yield cas
 
 
 @pytest.fixture

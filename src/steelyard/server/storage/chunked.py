@@ -8,6 +8,7 @@ here but through the store behind.
 
 import re
 import threading
+from array import array
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -63,9 +64,9 @@ class XorbPlace:
     key: str
     is_raw: bool
     offset_bytes: int
-    raw_offsets: tuple[int, ...]
+    raw_offsets: Sequence[int]
     """Where each chunk begins unpacked, and at the end how long all of them are."""
-    stored_offsets: tuple[int, ...]
+    stored_offsets: Sequence[int]
     """The same of the serialised form."""
 
     @property
@@ -75,9 +76,9 @@ class XorbPlace:
 
 
 def place_xorb(key: str, chunks: Sequence[Chunk], *, is_raw: bool = False, offset_bytes: int = 0) -> XorbPlace:
-    """A xorb of these chunks."""
-    raw = tuple(accumulate((chunk.raw_bytes for chunk in chunks), initial=0))
-    stored = tuple(accumulate((chunk.stored_bytes for chunk in chunks), initial=0))
+    """A xorb of these chunks. Many places are kept at a time: as arrays they take up a tenth of what tuples would."""
+    raw = array("I", accumulate((chunk.raw_bytes for chunk in chunks), initial=0))
+    stored = array("I", accumulate((chunk.stored_bytes for chunk in chunks), initial=0))
     return XorbPlace(key, is_raw, offset_bytes, raw, stored)
 
 

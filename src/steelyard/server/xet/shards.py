@@ -92,6 +92,10 @@ class XorbInfo(NamedTuple):
     """The chunks, unread."""
 
     @property
+    def chunk_count(self) -> int:
+        return len(self.records) // _RECORD_BYTES
+
+    @property
     def chunks(self) -> Iterator[ShardChunk]:
         """The chunks, read anew each time: a shard can name a million, and is mostly asked for its files."""
         return (ShardChunk(*row[:3]) for row in _CHUNK.iter_unpack(self.records))

@@ -17,6 +17,7 @@ import lz4.frame
 import numpy as np
 
 from steelyard.server.xet.chunking import MOST_CHUNK_BYTES
+from steelyard.server.xet.frames import OddFrame, check_frame
 from steelyard.server.xet.hashes import HASH_BYTES, Hash, chunk_hash, xorb_hash
 
 HEADER_BYTES = 8
@@ -32,6 +33,8 @@ _MOST_GROWTH_BYTES = 1024
 _FOOTER = b"XETBLOB"
 _HEADER = struct.Struct("<II")
 _ROW = struct.Struct(f"<{HASH_BYTES}sII")
+TABLE_ROW_BYTES = _ROW.size
+"""What one chunk takes up in a table."""
 
 _Bytes = bytes | bytearray | memoryview
 
@@ -62,7 +65,7 @@ class XorbReader:
         self._held = bytearray()
         """The beginning of the next chunk."""
         self._footer_bytes = 0
-        self._frames = _Frames()
+        self._frames = _Frames(is_strict=True)
 
     def feed(self, data: bytes | memoryview) -> int:
         """Take the next bytes, in pieces of any size. Answers how many of them, from the first on, belong to chunks
@@ -167,10 +170,19 @@ def unpack_table(table: bytes) -> list[Chunk]:
     return [Chunk._make(row) for row in _ROW.iter_unpack(table)]
 
 
-class _Frames:
-    """Unpacks one stored chunk after the other, never to more than its header says, whatever its data would make."""
+def unpack_run(table: bytes, start: int, end: int) -> list[Chunk]:
+    """Chunks `start` to `end` of those that `pack_table` wrote."""
+    return [
+        Chunk._make(row) for row in _ROW.iter_unpack(memoryview(table)[start * TABLE_ROW_BYTES : end * TABLE_ROW_BYTES])
+    ]
 
-    def __init__(self) -> None:
+
+class _Frames:
+    """Unpacks one stored chunk after the other, never to more than its header says, whatever its data would make.
+    `is_strict` is for what others send: refused is then, too, what not every client reads."""
+
+    def __init__(self, *, is_strict: bool = False) -> None:
+        self._is_strict = is_strict
         self._context = lz4.frame.create_decompression_context()
 
     def unpack(self, chunk: bytes | memoryview) -> bytes | memoryview:
@@ -180,6 +192,8 @@ class _Frames:
         if scheme == _PLAIN:
             return data
         raw = self._decompress(data, raw_bytes)
+        if self._is_strict:
+            _check(data, raw)
         return raw if scheme == _LZ4 else _regrouped(raw)
 
     def _decompress(self, data: memoryview, raw_bytes: int) -> bytes:
@@ -192,6 +206,13 @@ class _Frames:
         if len(raw) != raw_bytes or read_bytes != len(data) or not is_whole:
             raise MalformedXorb("the data of a chunk is not one LZ4 frame of the length that its header says")
         return raw
+
+
+def _check(frame: memoryview, raw: bytes) -> None:
+    try:
+        check_frame(frame, raw)
+    except OddFrame as odd:
+        raise MalformedXorb(str(odd)) from odd
 
 
 def _regrouped(grouped: bytes) -> memoryview:

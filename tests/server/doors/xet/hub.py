@@ -39,11 +39,24 @@ class HubUser:
 
     def attempt(self, story: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """The same, come what may."""
+        process = self.begin(story, **environment)
+        try:
+            stdout, stderr = process.communicate(timeout=300)
+        except BaseException:
+            process.kill()
+            raise
+        return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+    def begin(self, story: str, **environment: str) -> subprocess.Popen[str]:
+        """Begin to do this."""
         inherited = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "HUGGING"))}
         own = {"HF_ENDPOINT": self.endpoint, "HF_HOME": str(self.home), "HF_HUB_DISABLE_TELEMETRY": "1"}
         if self.token is not None:
             own["HF_TOKEN"] = self.token
-        command = [sys.executable, "-c", _BEFORE + story + _AFTER]
-        return subprocess.run(
-            command, env={**inherited, **own, **environment}, capture_output=True, text=True, timeout=300, check=False
+        return subprocess.Popen(
+            [sys.executable, "-c", _BEFORE + story + _AFTER],
+            env={**inherited, **own, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )

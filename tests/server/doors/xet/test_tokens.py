@@ -3,10 +3,13 @@
 import time
 import zlib
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from steelyard.server.core.tickets import TicketOffice
+from steelyard.server.db.tables import Upload
 from tests.house import Person, Registered
 from tests.house.people import path_of
 from tests.server.doors.xet.cas import Cas, open_cas, some_chunks
@@ -111,13 +114,36 @@ def test_what_has_expired_opens_nothing(registry: Registered, ada: Person, cas: 
 
 def test_a_client_that_leaves_the_choice_to_us_sends_by_xet(ada: Person) -> None:
     """huggingface_hub 0.36 to 1.19: it would go straight to the commit, were this answered to a client without Xet."""
-    item = {"oid": "1" * 64, "size": 5}
-    batch = {"operation": "upload", "transfers": ["basic", "multipart", "xet"], "objects": [item]}
-    url = f"http://127.0.0.1/{ada.name}/tiny.git/info/lfs/objects/batch"
-    answered = ada.post(url, batch).json()
-    assert (answered["transfer"], answered["objects"]) == ("xet", [item])
-    answered = ada.post(url, {**batch, "transfers": ["basic", "multipart"]}).json()
+    answered = _asked(ada, ["basic", "multipart", "xet"], {"oid": "1" * 64, "size": 5})
+    assert (answered["transfer"], answered["objects"][0]["oid"]) == ("xet", "1" * 64)
+    answered = _asked(ada, ["basic", "multipart"], {"oid": "1" * 64, "size": 5})
     assert (answered["transfer"], "actions" in answered["objects"][0]) == ("multipart", True)
+
+
+def test_the_agent_of_git_lfs_finds_the_way_to_xet_in_the_action_for_what_is_missing(ada: Person) -> None:
+    """`git-xet`: where there is no action, Git LFS takes the bytes to be here, and sends nothing."""
+    [here] = ada.upload(f"{ada.name}/tiny", b"here")
+    missing = {"oid": "1" * 64, "size": 5}
+    answered = _asked(ada, ["basic", "ssh", "xet"], {"oid": here.removeprefix("sha256:"), "size": 4}, missing)
+    held, wanted = answered["objects"]
+    assert "actions" not in held
+    told = wanted["actions"]["upload"]["header"]
+    cas = Cas(ada.client, told["X-Xet-Cas-Url"], told["X-Xet-Access-Token"])
+    assert cas.send_xorb(Xorb(some_chunks(1))).status_code == 200
+    assert int(told["X-Xet-Token-Expiration"]) >= time.time() + 600
+    again = ada.get(wanted["actions"]["upload"]["href"]).json()
+    assert (again["casUrl"], again.keys()) == (cas.url, {"casUrl", "accessToken", "exp"})
+
+
+def test_being_sent_to_xet_begins_no_upload(ada: Person, registry: Registered) -> None:
+    _asked(ada, ["xet"], {"oid": "2" * 64, "size": 5})
+    with registry.client.app.state.registry.database.read() as session:  # type: ignore[attr-defined]
+        assert session.scalars(select(Upload).where(Upload.oid == "sha256:" + "2" * 64)).all() == []
+
+
+def _asked(ada: Person, transfers: list[str], *objects: dict[str, Any]) -> Any:
+    batch = {"operation": "upload", "transfers": transfers, "objects": objects}
+    return ada.post(f"http://127.0.0.1/{ada.name}/tiny.git/info/lfs/objects/batch", batch).json()
 
 
 def _published(ada: Person) -> tuple[str, bytes]:

@@ -6,6 +6,7 @@ from steelyard.server.storage import BlobStore
 from tests.house import Person, Registered
 from tests.server.doors.xet.cas import Cas, open_cas, some_chunks
 from tests.server.doors.xet.crafted import Shard, Xorb, file_of
+from tests.server.xet.test_frames import ODD, sent
 
 _FOOTER = b"XETBLOB\x01" + bytes(200)
 _SPELLINGS = [
@@ -64,6 +65,8 @@ def test_a_footer_is_not_stored(registry: Registered, cas: Cas) -> None:
         (lambda body: body + b"XETBALL", "no footer"),
         (lambda body: body[:20] + bytes([body[20] ^ 1]) + body[21:], "These chunks are the xorb"),
         (lambda body: b"\1" + body[1:], "version 1"),
+        (lambda body: sent(*ODD["a dictionary"]), "not every client reads"),
+        (lambda body: sent(*ODD["distance 0"]), "distance 0"),
         (lambda body: body * 2, "These chunks are the xorb"),
     ],
 )

@@ -9,6 +9,7 @@ import time
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 from sqlalchemy import CursorResult, delete, exists, func, insert, select, update
 from sqlalchemy.orm import Session
@@ -23,7 +24,7 @@ from steelyard.server.storage import BlobStore, StoredBlob
 from steelyard.server.storage.chunked import SerialisedXorb
 from steelyard.server.xet import hashes
 from steelyard.server.xet.hashes import Hash
-from steelyard.server.xet.xorbs import Chunk, pack_table, unpack_table
+from steelyard.server.xet.xorbs import TABLE_ROW_BYTES, Chunk, pack_table, unpack_table
 
 CLIENTS_REMEMBER_SECONDS = 22 * 86400
 """Clients build on what they sent for three weeks without asking again; a day more is for clocks."""
@@ -64,23 +65,37 @@ def check_room(session: Session, org: Org, size_bytes: int, room: Room) -> None:
 
 
 def _waiting_bytes(session: Session, org_id: int) -> int:
-    total = select(func.coalesce(func.sum(Xorb.size_bytes), 0)).join(OrgXorb, OrgXorb.xorb_id == Xorb.id)
+    """With their tables of chunks: those of a xorb of very small ones are longer than itself."""
+    sizes = Xorb.size_bytes + func.length(Xorb.chunks)
+    total = select(func.coalesce(func.sum(sizes), 0)).join(OrgXorb, OrgXorb.xorb_id == Xorb.id)
     waiting = (OrgXorb.org_id == org_id, Xorb.key.is_not(None), ~exists().where(RecipeXorb.xorb_id == Xorb.id))
     return int(session.scalar(total.where(*waiting)) or 0)
 
 
 def find_xorb(session: Session, org_id: int, xorb_hash: Hash) -> Xorb | None:
     """The xorb of that name, if the organisation has it."""
-    return find_xorbs(session, org_id, [xorb_hash]).get(xorb_hash)
+    query = select(Xorb).join(OrgXorb, OrgXorb.xorb_id == Xorb.id).where(OrgXorb.org_id == org_id)
+    return session.scalar(query.where(Xorb.hash == hashes.to_text(xorb_hash)))
 
 
-def find_xorbs(session: Session, org_id: int, wanted: Collection[Hash]) -> dict[Hash, Xorb]:
+class KnownXorb(NamedTuple):
+    """A xorb that an organisation has, without its table of chunks, which may be long."""
+
+    id: int
+    chunk_count: int
+    raw_bytes: int
+
+
+def find_known(session: Session, org_id: int, wanted: Collection[Hash]) -> dict[Hash, KnownXorb]:
     """Those of these that the organisation has."""
-    found: dict[Hash, Xorb] = {}
+    found: dict[Hash, KnownXorb] = {}
+    query = select(Xorb.hash, Xorb.id, func.length(Xorb.chunks), Xorb.raw_bytes)
+    query = query.join(OrgXorb, OrgXorb.xorb_id == Xorb.id).where(OrgXorb.org_id == org_id)
     for some in in_batches(wanted):
-        query = select(Xorb).join(OrgXorb, OrgXorb.xorb_id == Xorb.id).where(OrgXorb.org_id == org_id)
-        rows = session.scalars(query.where(Xorb.hash.in_(map(hashes.to_text, some))))
-        found.update((hashes.from_text(row.hash), row) for row in rows)
+        rows = session.execute(query.where(Xorb.hash.in_(map(hashes.to_text, some))))
+        found.update(
+            (hashes.from_text(text), KnownXorb(id_, size // TABLE_ROW_BYTES, raw)) for text, id_, size, raw in rows
+        )
     return found
 
 

@@ -7,12 +7,11 @@ hashes are computed anew, and the SHA-256 that a file will be known by is taken 
 import hashlib
 import secrets
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, closing
+from dataclasses import replace
 from itertools import cycle
-from typing import NoReturn
 
 from sqlalchemy import select
 
@@ -20,17 +19,16 @@ from steelyard.server.core import blobs
 from steelyard.server.core.arrivals.uploads import Room, Wanted, check_room
 from steelyard.server.core.files.reading import is_whole
 from steelyard.server.core.xet import chunking, chunks, recipes
+from steelyard.server.core.xet.claims import CheckedFile, check_shard
 from steelyard.server.core.xet.layouts import RecipeBook
 from steelyard.server.db.engine import Database
 from steelyard.server.db.tables import Blob, Org, Recipe
-from steelyard.server.errors import Invalid, StorageFailed, TooLarge
+from steelyard.server.errors import Invalid, StorageFailed, Unavailable
 from steelyard.server.names import Oid
 from steelyard.server.storage import BlobStore
-from steelyard.server.storage.chunked import ChunkedBlob, Layout, Term
+from steelyard.server.storage.chunked import ChunkedBlob
 from steelyard.server.xet import hashes
-from steelyard.server.xet.hashes import Hash
-from steelyard.server.xet.shards import FileInfo, Shard, XorbInfo
-from steelyard.server.xet.xorbs import Chunk, unpack_table
+from steelyard.server.xet.shards import Shard
 
 Tell = Callable[[int, int], None]
 """Is told how many bytes of how many are verified."""
@@ -39,116 +37,48 @@ _PIECE_BYTES = 4 * 2**20
 _UNPACKED_AT_ONCE = 2
 
 
-def keep_shard(database: Database, store: BlobStore, org: Org, shard: Shard, room: Room, tell: Tell) -> None:
+def keep_shard(
+    database: Database,
+    store: BlobStore,
+    org: Org,
+    shard: Shard,
+    room: Room,
+    tell: Tell,
+    *,
+    is_stopping: Callable[[], bool] = lambda: False,
+) -> None:
     """Verify a shard and keep its files: blobs that the organisation holds from then on. Blocks for as long as it takes
     to read every new file once, and tells of it. All may be done again after a failure.
 
-    Raises `Invalid` with a reason for the user, `TooLarge`, `StorageFailed`.
+    Raises `Invalid` with a reason for the user, `TooLarge`, `StorageFailed`, and `Unavailable` soon after `is_stopping`
+    says so.
     """
-    known = _find_known(database, org, shard)
-    for xorb in shard.xorbs:
-        _check_xorb(xorb, known[xorb.hash])
-    files = [_check_file(file, known) for file in shard.files]
-    del known  # of a large file some hundred MB
+
+    def go_on() -> None:
+        if is_stopping():
+            raise Unavailable("This server stops. Send it again in a moment: what was verified so far is kept.")
+
+    go_on()
+    files = check_shard(database, org, shard, room, go_on)
     total = sum(file.size_bytes for file in files)
     verified = 0
     for file in files:
-        _check_size(file, room)
-        tell(verified, total)
-        oid = _prove(database, store, org, file, lambda count, before=verified: tell(before + count, total))  # type: ignore[misc]
+
+        def tell_of_file(count: int, before: int = verified) -> None:
+            go_on()
+            tell(before + count, total)
+
+        tell_of_file(0)
+        oid = _prove(database, store, org, file, tell_of_file)
         _keep_file(database, store, org, file, oid, room)
         verified += file.size_bytes
     tell(verified, total)
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """A xorb that the organisation has."""
-
-    id: int
-    chunks: Sequence[Chunk]
-
-
-@dataclass(frozen=True, slots=True)
-class _CheckedFile:
-    """A file of a shard that fits the xorbs. `sha256_hex` is the client's claim; `first` is its first chunk."""
-
-    file_hash: Hash
-    layout: Layout
-    sha256_hex: str | None
-    first: Hash | None
-
-    @property
-    def size_bytes(self) -> int:
-        return self.layout.size_bytes
-
-    @property
-    def xorb_ids(self) -> list[int]:
-        return sorted({term.xorb_id for term in self.layout.terms})
-
-
-def _find_known(database: Database, org: Org, shard: Shard) -> dict[Hash, _Known]:
-    """Every xorb that the shard names. Their grace begins anew, so that none goes while its bytes are being read."""
-    named = {xorb.hash for xorb in shard.xorbs} | {term.xorb_hash for file in shard.files for term in file.terms}
-    with database.read() as session:
-        rows = chunks.find_xorbs(session, org.id, named)
-        known = {name: _Known(row.id, unpack_table(row.chunks)) for name, row in rows.items()}
-    if len(known) < len(named):
-        _refuse_unknown(database, org)
-    with database.write() as session:
-        is_still_there = chunks.touch(session, org.id, [xorb.id for xorb in known.values()])
-    if not is_still_there:
-        _refuse_unknown(database, org)
-    return known
-
-
-def _refuse_unknown(database: Database, org: Org) -> NoReturn:
-    """A client that was told otherwise would go on so for weeks: it begins with an empty cache the next time."""
-    with database.write() as session:
-        chunks.empty_caches(session, [org.id])
-    raise Invalid(
-        f"This builds on chunks that '{org.slug}' does not have, or not any more. Push again: what is missing is then "
-        "sent. If this is said once more, remove the folder `xet` of the Hugging Face cache (HF_HOME)."
-    )
-
-
-def _check_xorb(told: XorbInfo, known: _Known) -> None:
-    said = [(chunk.hash, chunk.raw_bytes) for chunk in told.chunks]
-    if said != [(chunk.hash, chunk.raw_bytes) for chunk in known.chunks]:
-        raise Invalid(
-            f"The shard tells other chunks of the xorb {hashes.to_text(told.hash)} than those that were sent."
-        )
-
-
-def _check_file(file: FileInfo, known: dict[Hash, _Known]) -> _CheckedFile:
-    name = hashes.to_text(file.file_hash)
-    terms, all_chunks = [], list[Chunk]()
-    for index, term in enumerate(file.terms):
-        xorb = known[term.xorb_hash]
-        run = xorb.chunks[term.start : term.end]
-        if not 0 <= term.start < term.end <= len(xorb.chunks):
-            raise Invalid(f"Term {index} of the file {name} names chunks that its xorb does not have.")
-        if sum(chunk.raw_bytes for chunk in run) != term.raw_bytes:
-            raise Invalid(f"Term {index} of the file {name} has another length than its chunks.")
-        if term.range_hash != hashes.range_hash(chunk.hash for chunk in run):
-            raise Invalid(f"Term {index} of the file {name} has a wrong verification hash, or none.")
-        terms.append(Term(xorb.id, term.start, term.end, term.raw_bytes))
-        all_chunks += run
-    if hashes.file_hash((chunk.hash, chunk.raw_bytes) for chunk in all_chunks) != file.file_hash:
-        raise Invalid(f"The chunks of the file {name} make a file of another hash.")
-    return _CheckedFile(file.file_hash, Layout(terms), file.sha256, all_chunks[0].hash if all_chunks else None)
-
-
-def _check_size(file: _CheckedFile, room: Room) -> None:
-    most = room.settings.max_file_bytes
-    if most and file.size_bytes > most:
-        raise TooLarge(f"A file of {file.size_bytes} bytes is larger than this server takes (max_file_bytes = {most}).")
-
-
 # --- the bytes themselves
 
 
-def _prove(database: Database, store: BlobStore, org: Org, file: _CheckedFile, tell: Callable[[int], None]) -> Oid:
+def _prove(database: Database, store: BlobStore, org: Org, file: CheckedFile, tell: Callable[[int], None]) -> Oid:
     """What the file's bytes are, by our own reading. A file of this hash that was read before is read no more: equal
     chunks are equal bytes."""
     oid = _find_proven(database, store, org, file) or _read_whole(database, store, file, tell)
@@ -160,7 +90,7 @@ def _prove(database: Database, store: BlobStore, org: Org, file: _CheckedFile, t
     return oid
 
 
-def _find_proven(database: Database, store: BlobStore, org: Org, file: _CheckedFile) -> Oid | None:
+def _find_proven(database: Database, store: BlobStore, org: Org, file: CheckedFile) -> Oid | None:
     """What was proven for the same organisation: how long it takes shall tell nothing of what others have."""
     with database.read() as session:
         query = select(Blob.oid, Blob.key, Blob.size_bytes).join(Recipe, Recipe.blob_id == Blob.id)
@@ -169,14 +99,15 @@ def _find_proven(database: Database, store: BlobStore, org: Org, file: _CheckedF
     return Oid(row.oid) if row is not None and is_whole(store, row.key, row.size_bytes) else None
 
 
-def _read_whole(database: Database, store: BlobStore, file: _CheckedFile, tell: Callable[[int], None]) -> Oid:
+def _read_whole(database: Database, store: BlobStore, file: CheckedFile, tell: Callable[[int], None]) -> Oid:
     digest = hashlib.sha256()
     hashed_bytes = 0
     with ExitStack() as opened:
         book = RecipeBook(database)
         readers = [opened.enter_context(ChunkedBlob(store, book, file.layout)) for _ in range(_UNPACKED_AT_ONCE)]
+        pieces = opened.enter_context(closing(_read_in_turns(readers)))
         try:
-            for piece in _read_in_turns(readers):
+            for piece in pieces:
                 digest.update(piece)
                 hashed_bytes += len(piece)
                 tell(hashed_bytes)
@@ -186,7 +117,7 @@ def _read_whole(database: Database, store: BlobStore, file: _CheckedFile, tell: 
     return Oid(f"sha256:{digest.hexdigest()}")
 
 
-def _read_in_turns(readers: Sequence[ChunkedBlob]) -> Iterator[bytes]:
+def _read_in_turns(readers: Sequence[ChunkedBlob]) -> Generator[bytes, None, None]:
     """All of a file, by several readers of it: pieces are unpacked side by side while the one before is hashed."""
     coming: deque[Future[bytes]] = deque()
     with ThreadPoolExecutor(len(readers), thread_name_prefix="unpacking") as threads:
@@ -207,7 +138,7 @@ def _note_lost(database: Database, blob: ChunkedBlob) -> None:
         raise Invalid("The store has lost some of the chunks that this builds on. Push again: they are then sent anew.")
 
 
-def _keep_file(database: Database, store: BlobStore, org: Org, file: _CheckedFile, oid: Oid, room: Room) -> None:
+def _keep_file(database: Database, store: BlobStore, org: Org, file: CheckedFile, oid: Oid, room: Room) -> None:
     """One short transaction: the organisation holds these bytes, made so. What it held before stays as it was: whole
     bytes are chunked where they lie, else it would have them twice."""
     lost_key = _find_lost(database, store, oid)

@@ -3,7 +3,8 @@
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Sequence
+import math
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -18,19 +19,20 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from steelyard.server.core.arrivals.uploads import Room
 from steelyard.server.core.xet import chunks, shards
 from steelyard.server.db.tables import Org
-from steelyard.server.doors.calls import MIB, Call, CallHere
+from steelyard.server.doors.calls import KIB, Call, CallHere
 from steelyard.server.doors.middleware import notes_of
 from steelyard.server.doors.receiving import receive
 from steelyard.server.doors.xet import errors
 from steelyard.server.doors.xet.callers import CasRoute, enter, read_hash
+from steelyard.server.doors.xet.verifying import Line, ShardTurns
 from steelyard.server.errors import BadRequest, StorageTimeout, TooLarge
 from steelyard.server.storage import StageWriter
 from steelyard.server.xet.shards import MOST_SHARD_BYTES, parse_shard
 from steelyard.server.xet.xorbs import MOST_FOOTER_BYTES, MOST_XORB_BYTES, Chunk, XorbReader
 
 log = logging.getLogger(__name__)
-_AT_ONCE = 4  # shards that are verified by one process, each a file or more to be read and hashed; others wait
 _HEARTBEAT_SECONDS = 5.0
+_HELD_IN_MEMORY_BYTES = 64 * KIB  # of a shard that waits; most are no longer
 _PATIENCE_SECONDS = 20.0  # of clients who are not told of progress, before they are shown that we are at it
 _NDJSON = "application/x-ndjson"
 
@@ -165,39 +167,61 @@ class _Proof:
 
 
 _proofs: set[asyncio.Task[int]] = set()  # the loop itself keeps no task alive
-_turns = CapacityLimiter(_AT_ONCE)
+_counted_already = CapacityLimiter(math.inf)
 
 
 async def _begin_proof(request: Request, call: Call, org: str) -> _Proof:
     size_bytes = _announced_bytes(request, MOST_SHARD_BYTES)
     writer = await call.at_the_store(_enter_with, request, call, org, 0)
-    body, progress = await _spool(request, size_bytes), _Progress()
-    keep = partial(_keep_shard, call, writer, body, progress)
-    task = asyncio.create_task(to_thread.run_sync(keep, limiter=_turns))
-    _proofs.add(task)
-    task.add_done_callback(_forget)
+    turns: ShardTurns = request.app.state.shard_turns
+    with ExitStack() as held:
+        line = held.enter_context(turns.waiting(writer.org.id, size_bytes))
+        body, progress = held.enter_context(await _spool(request, call, size_bytes)), _Progress()
+        keep = partial(_keep_shard, call, writer, body, progress)
+        task = asyncio.create_task(_prove_in_turn(turns, line, keep))
+        _proofs.add(task)
+        task.add_done_callback(partial(_forget, held.pop_all()))
     return _Proof(notes_of(request.scope).request_id, progress, task)
 
 
-def _forget(task: asyncio.Task[int]) -> None:
+async def _prove_in_turn(turns: ShardTurns, line: Line, keep: Callable[[], int]) -> int:
+    async with turns.turn(line):
+        return await to_thread.run_sync(keep, limiter=_counted_already)
+
+
+def _forget(held: ExitStack, task: asyncio.Task[int]) -> None:
+    held.close()
     _proofs.discard(task)
-    task.exception()  # of which nobody hears when whoever sent the shard has left
+    if not task.cancelled():
+        task.exception()  # of which nobody hears when whoever sent the shard has left
 
 
-async def _spool(request: Request, size_bytes: int) -> IO[bytes]:
-    """The body, on disk unless it is small: it may have to wait for its turn among many."""
+async def _spool(request: Request, call: Call, size_bytes: int) -> IO[bytes]:
+    """The body, on disk unless it is small: it may have to wait for its turn among many. The folder for temporary files
+    is often in memory, and so not asked where there is another."""
+    settings = call.registry.settings
+    folder = str(settings.data) if settings.keeps_files else None
     with ExitStack() as opened:
-        body = opened.enter_context(SpooledTemporaryFile(max_size=MIB))
+        body = opened.enter_context(SpooledTemporaryFile(max_size=_HELD_IN_MEMORY_BYTES, dir=folder))
         await receive(request.stream(), size_bytes, [body.writelines])
         opened.pop_all()
         return body
 
 
 def _keep_shard(call: Call, writer: _Writer, body: IO[bytes], progress: _Progress) -> int:
+    registry = call.registry
     with body, errors.refusing_malformed():
         body.seek(0)
         shard = parse_shard(body.read())
-    shards.keep_shard(call.registry.database, call.registry.store, writer.org, shard, writer.room, progress.tell)
+    shards.keep_shard(
+        registry.database,
+        registry.store,
+        writer.org,
+        shard,
+        writer.room,
+        progress.tell,
+        is_stopping=registry.stopping.is_set,
+    )
     return 1
 
 

@@ -3,6 +3,7 @@
 from fastapi import FastAPI, Response
 
 from steelyard.server.doors.xet import arriving, leaving
+from steelyard.server.doors.xet.verifying import ShardTurns
 
 
 def add_routes(app: FastAPI) -> None:
@@ -10,6 +11,11 @@ def add_routes(app: FastAPI) -> None:
     for router in (leaving.links, leaving.router, arriving.router):
         app.include_router(router)
     app.add_api_route("/v1/telemetry", post_telemetry, methods=["POST"], include_in_schema=False)
+
+
+def add_turns(app: FastAPI) -> None:
+    """What the routes keep of one server, whose application this is."""
+    app.state.shard_turns = ShardTurns()
 
 
 async def post_telemetry() -> Response:
