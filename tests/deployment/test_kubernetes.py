@@ -5,9 +5,11 @@ from typing import Any
 import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
+from fastapi.routing import iter_route_contexts
 
 from steelyard import __version__
 from steelyard.server.db.postgres import CONNECTIONS
+from steelyard.server.doors.hf.committing import PROOF_SECONDS
 from tests.deployment.files import KUBERNETES, instructions, manifests, read_environment
 from tests.deployment.reading import parse_settings
 from tests.house import Registered
@@ -107,9 +109,20 @@ def test_probes_and_paths_are_those_of_the_registry(registered: Registered) -> N
         probe = CONTAINER[kind]["httpGet"]
         assert probe["port"] in ports
         assert registered.client.get(probe["path"]).status_code == 200
-    for path in MANIFESTS["ingress.yaml"]["spec"]["rules"][0]["http"]["paths"]:
-        asked = f"{path['path']}/health" if path["path"] == "/api/v1" else path["path"]
-        assert registered.client.get(asked).status_code == 200
+
+
+def test_every_address_of_the_registry_is_let_in_and_the_metrics_want_a_token(registered: Registered) -> None:
+    let_in = tuple(path["path"] for path in MANIFESTS["ingress.yaml"]["spec"]["rules"][0]["http"]["paths"])
+    routes = registered.client.app.routes  # type: ignore[attr-defined]
+    addresses = [context.path or "" for context in iter_route_contexts(routes)]
+    assert "/{org}/{name}/resolve/{revision}/{path:path}" in addresses
+    assert [address for address in addresses if not address.startswith(let_in)] == []
+    assert "STEELYARD_METRICS_TOKEN" in MANIFESTS["secret.example.yaml"]["stringData"]
+
+
+def test_the_ingress_waits_for_as_long_as_the_registry_may_be_silent() -> None:
+    annotations = MANIFESTS["ingress.yaml"]["metadata"]["annotations"]
+    assert int(annotations["nginx.ingress.kubernetes.io/proxy-read-timeout"]) >= PROOF_SECONDS + 60
 
 
 def test_rolling_out_the_most_pods_leaves_postgresql_a_connection() -> None:

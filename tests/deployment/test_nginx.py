@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.deployment.files import DEPLOY
+from steelyard.server.doors.hf.committing import PROOF_SECONDS
+from tests.deployment.files import DEPLOY, ROOT
 from tests.house import RunningServer, start_server
 from tests.house.nginx import Nginx, _program
 from tests.house.servers import free_port
@@ -81,6 +82,13 @@ def _make_certificate(folder: Path) -> None:
     command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     files = ["-keyout", str(folder / "tls_key"), "-out", str(folder / "tls_certificate")]
     subprocess.run([*command, "-days", "1", "-subj", "/CN=models.example.com", *files], check=True, capture_output=True)
+
+
+def test_the_proxy_waits_for_as_long_as_the_registry_may_be_silent() -> None:
+    """The shipped one, and the one of the manual."""
+    for text in ((DEPLOY / "nginx.conf").read_text(), (ROOT / "docs" / "operations.md").read_text()):
+        [seconds] = re.findall(r"proxy_read_timeout (\d+)s;", text)
+        assert int(seconds) >= PROOF_SECONDS + 60
 
 
 # --- what it hands on

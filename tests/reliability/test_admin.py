@@ -101,6 +101,13 @@ def test_a_token_is_made_offline_for_whoever_lost_his(stopped: Path) -> None:
     server.stop()
 
 
+def test_who_takes_all_at_once_is_warned_that_pushes_may_run(stopped: Path) -> None:
+    said = CliRunner().invoke(main, ["admin", "--data", str(stopped), "gc"]).output
+    assert "4 bytes wait for their grace (--grace-seconds 0 takes them now: when nobody pushes" in said
+    said = CliRunner().invoke(main, ["admin", "--data", str(stopped), "gc", "--dry-run", "--grace-seconds", "0"]).output
+    assert said.rstrip().endswith("0 bytes wait for their grace")
+
+
 def test_a_dry_run_says_what_the_run_then_does(stopped: Path) -> None:
     assert admin(stopped, "gc")["blobs"] == []  # it was deleted just now: the grace has not passed
     said = admin(stopped, "gc", "--dry-run", "--grace-seconds", "0")

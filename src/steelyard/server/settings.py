@@ -61,7 +61,9 @@ class Settings(BaseSettings):
     )
     xet: bool = Field(
         True,
-        description="Cut large files into chunks in the background, so that clients of Xet are offered them too.",
+        description="Exchange large files in chunks with clients of Xet, and cut those in the background that came "
+        "whole. When off, all files go whole; clients that insist on Xet are refused until HF_HUB_DISABLE_XET=1 is "
+        "set.",
     )
     public_url: str | None = Field(
         None, description="What absolute links are built from. The request's own Host header when unset."

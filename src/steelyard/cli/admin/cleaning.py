@@ -15,7 +15,8 @@ _WHY_ORPHAN = {
     "blob": "no row stands for it: left by a server that ended before it wrote one",
     "stage": "left by an upload that never ended",
 }
-_WHY_XORB = "no file is made of it, and no client builds on it any more"
+_WHY_XORB = "no file is made of it"
+_HOW_NOW = " (--grace-seconds 0 takes them now: when nobody pushes, since pushes that run would have to be begun again)"
 _WHY_UPLOAD = "nobody went on with this upload"
 _FIRST_NAMES = 20  # files of versions that are named for people; JSON has them all
 
@@ -29,8 +30,8 @@ _FIRST_NAMES = 20  # files of versions that are named for people; JSON has them 
 def gc(settings: Settings, dry_run: bool, grace_seconds: int | None, even_most: bool, as_json: bool) -> None:
     """Remove bytes that nothing needs, also while servers run.
 
-    Chunks that clients of Xet may still build on are kept for xorb_grace_seconds; with --grace-seconds they go as the
-    rest, and these clients then send more.
+    Chunks that clients of Xet may still build on are kept for xorb_grace_seconds. With --grace-seconds they go as the
+    rest: these clients then send more, and a push that runs meanwhile and takes longer than that has to be begun again.
 
     Where the database knows less than half of what the store holds, it may be the wrong one, or one from long ago:
     then what it does not know is left alone unless --even-most is given.
@@ -54,7 +55,7 @@ def gc(settings: Settings, dry_run: bool, grace_seconds: int | None, even_most: 
     waiting = later.freed_bytes - (found.freed_bytes if dry_run else 0)
     document = {**_collected(found, dry_run=dry_run), "waiting_bytes": waiting}
     lines = _told(found, dry_run=dry_run)
-    answer(as_json, document, f"{lines}; {waiting} bytes wait for their grace (--grace-seconds 0 takes them now)")
+    answer(as_json, document, f"{lines}; {waiting} bytes wait for their grace{_HOW_NOW if waiting else ''}")
 
 
 def _collected(found: Collected, *, dry_run: bool) -> dict[str, Any]:

@@ -47,7 +47,7 @@ def test_a_version_is_reached_by_each_of_its_names(line: Line) -> None:
     line.publish(commit, "1.2.3")
     assert line.ada.post(f"{TINY}/1.2.3/aliases", {"alias": "production"}).is_success
     names = (None, "main", commit.sha, "1.2.3", "v1.2.3", "production", "latest", "^1.2", "1.x", "*")
-    for name in names:
+    for name in (*names, "None", "refs/heads/main", "refs/tags/1.2.3", "refs/tags/v1.2.3"):
         for actor in (line.member, line.stranger):
             revision = line.resolve(name, actor)
             assert (revision.commit.sha, revision.version and revision.version.version) == (commit.sha, "1.2.3"), name
@@ -63,6 +63,12 @@ def test_a_version_is_reached_by_each_of_its_names(line: Line) -> None:
         "^2",
         "0" * 40,
         "refs/pr/1",
+        "refs/heads/1.0.0",
+        "refs/heads/",
+        "refs/tags/main",
+        "refs/tags/",
+        "refs/heads/refs/heads/main",
+        "heads/main",
         "Main",
         "with\0nul",
         "\ud800",
@@ -77,6 +83,28 @@ def test_what_leads_nowhere_is_not_found(line: Line, name: str) -> None:
     for actor in (line.member, line.stranger):
         with pytest.raises(RevisionNotFound):
             line.resolve(name, actor)
+
+
+def test_what_git_spells_in_full_is_a_branch_or_a_tag_and_nothing_else(line: Line) -> None:
+    first = line.commit({"a": b"a"})
+    with line.writing() as (session, found):
+        drafts.create_branch(session, line.member, found, "dev", first.sha)
+        drafts.create_tag(session, line.member, found, "mine", first.sha)
+    assert line.resolve("refs/heads/dev", line.member).commit.sha == first.sha
+    assert line.resolve("refs/tags/mine", line.member).commit.sha == first.sha
+    for name in ("refs/tags/dev", "refs/heads/mine"):
+        with pytest.raises(RevisionNotFound):
+            line.resolve(name, line.member)
+    with pytest.raises(RevisionNotFound):
+        line.resolve("refs/heads/dev", line.stranger)
+
+
+def test_a_branch_that_is_called_none_is_none_and_not_main(line: Line) -> None:
+    first = line.commit({"a": b"a"})
+    with line.writing() as (session, found):
+        drafts.create_branch(session, line.member, found, "None", first.sha)
+    line.commit({"b": b"b"})
+    assert line.resolve("None", line.member).commit.sha == first.sha
 
 
 def test_a_commit_of_another_model_is_not_found(line: Line) -> None:

@@ -114,6 +114,4 @@ ROWS = [
     Row("GET", _M + "/discussions", "to see the model"),
     *(Row(method, path, "a caller", 400) for path in _REFUSED for method in _EVERY
       if (method, path) != ("GET", f"{_M}/discussions")),
-    *(Row(method, f"/api/{kind}/{{rest:path}}", "a caller", 404)
-      for kind in ("datasets", "spaces", "kernels", "buckets") for method in _EVERY),
 ]  # fmt: skip

@@ -50,7 +50,7 @@ def test_every_error_is_shown_by_the_real_client(kind: type[RegistryError]) -> N
     [
         ("/api/models/acme/tiny", True, "RepoNotFound"),
         ("/acme/tiny/resolve/main/a.bin", True, "RepoNotFound"),
-        ("/api/datasets/acme/tiny", True, "RepoNotFound"),
+        ("/api/datasets/acme/tiny", False, "RepoNotFound"),
         ("/api/models/bert", False, "RepoNotFound"),
         ("/api/models/bert/revision/main", False, "RepoNotFound"),
         ("/bert/resolve/main/config.json", False, "RepoNotFound"),
@@ -64,6 +64,39 @@ def test_every_error_is_shown_by_the_real_client(kind: type[RegistryError]) -> N
 def test_only_a_repository_is_told_as_missing(path: str, matched: bool, code: str | None) -> None:
     for kind in (errors.NotFound, errors.Unauthenticated):
         assert _received(kind("no"), path, matched=matched).headers.get("x-error-code") == code
+
+
+_KINDS = "This server keeps models: there are no other kinds"
+_NAMED = "A model is named with its organisation, as ORG/NAME"
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/api/datasets", _KINDS),
+        ("/api/datasets/acme/words", _KINDS),
+        ("/api/spaces", _KINDS),
+        ("/api/kernels/acme/fast/tree/main", _KINDS),
+        ("/datasets/acme/words/resolve/main/a.csv", _KINDS),
+        ("/spaces/acme/demo/raw/main/app.py", _KINDS),
+        ("/gpt2/resolve/main/config.json", _NAMED),
+        ("/api/models/gpt2", _NAMED),
+        ("/api/models/gpt2/revision/main", _NAMED),
+        ("/api/models/gpt2/tree/main", _NAMED),
+        ("/api/models/acme/tiny/not-offered", "does not have this part of the Hub"),
+        ("/api/collections", "does not have this part of the Hub"),
+        ("/api/papers/search", "does not have this part of the Hub"),
+    ],
+)
+def test_an_address_without_anything_is_spoken_of_in_the_words_of_the_hub(
+    make_registered: MakeRegistered, path: str, words: str
+) -> None:
+    admin = make_registered().admin
+    for method in ("GET", "POST"):
+        refused = admin.request(method, f"http://127.0.0.1{path}")
+        assert refused.status_code == 404
+        assert words in refused.json()["error"]
+        assert words in refused.headers["x-error-message"]
 
 
 @pytest.mark.parametrize("text", ["a\r\nSet-Cookie: b", "tab\there", "ü \udcff \0 \x1b[31m", "x" * 5_000])

@@ -27,6 +27,17 @@ _ROUTES = (
     "/{repo}/resolve/{odd}/README.md",
     "/{odd}/{odd}/raw/{odd}/{odd}",
     "/api/{odd}",
+    "/api/organizations/{odd}/settings/repositories",
+    "/api/models/{odd}/{odd}/auth-check/write",
+    "/api/models/{odd}/{odd}/discussions",
+    "/api/models/{repo}/xet-write-token/{odd}",
+    "/api/models/{repo}/resolve-cache/{odd}",
+    "/api/datasets/{odd}",
+    "/datasets/{odd}/{odd}/resolve/{odd}/{odd}",
+    "/{odd}/resolve/{odd}/{odd}",
+    "/{repo}.git/info/lfs/objects/{odd}?ticket={odd}",
+    "/{odd}/{odd}.git/info/lfs/{odd}",
+    "/cas/{odd}/{odd}/v1/reconstructions/{odd}",
 )
 _odd = st.one_of(
     st.binary(max_size=40),

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import itertools
 import json
+import time
 import tracemalloc
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from steelyard.server.core.arrivals.regular import MOST_REGULAR_BYTES
 from steelyard.server.doors.hf import lines
 from steelyard.server.doors.hf.lines import (
     DeletedFile,
@@ -186,3 +188,44 @@ def test_whatever_comes_is_understood_or_refused(line: bytes) -> None:
         assert 400 <= error.status < 500
     else:
         assert isinstance(understood, Header | RegularFile | LfsFile | DeletedFile | DeletedFolder)
+
+
+_M = lines.MOST_LINE_BYTES - 100
+_HOSTILE = {
+    "objects": b'{"key": "header", "value": {"summary": [' + b"{}," * (_M // 3) + b"0]}}",
+    "lists": b"[" * _M,
+    "items": b'{"value": [' + b"1," * (_M // 2) + b"1]}",
+    "texts": b"[" + b'"a",' * (_M // 4) + b"1]",
+    "keys": b"{" + b",".join(b'"%x":{}' % n for n in range(_M // 12)) + b"}",
+    "an unclosed text": b'"' + b'\\"[' * (_M // 3),
+    "a digit after the other": b'{"key": ' + b"1" * _M + b"}",
+    "text in text": json.dumps({"key": "file", "value": {"path": "a", "content": '{},[]"' * 200_000}}).encode()[:_M],
+}
+
+
+@pytest.mark.parametrize("line", _HOSTILE.values(), ids=_HOSTILE)
+def test_a_line_takes_no_more_than_a_few_times_its_bytes_and_no_time(line: bytes) -> None:
+    began = time.monotonic()
+    tracemalloc.start()
+    with pytest.raises(BadRequest):
+        parse_line(line)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak_bytes < 3 * lines.MOST_LINE_BYTES
+    assert time.monotonic() - began < 2
+
+
+def test_a_text_may_have_any_number_of_brackets_and_commas() -> None:
+    text = '{"a": [1, 2], "b": "c\\"{"},' * 20_000
+    assert parse_line(said("file", path="a.json", content=text, encoding="utf-8")) == RegularFile(
+        "a.json", text.encode()
+    )
+    summary = "[{,\\" * 1_000
+    assert parse_line(said("header", summary=summary)) == Header(summary, "", None)
+
+
+def test_the_largest_regular_file_fits_a_line() -> None:
+    data = bytes(MOST_REGULAR_BYTES)
+    line = said("file", path="a/" * 511 + "a", content=base64.b64encode(data).decode(), encoding="base64")
+    assert read(line + b"\n") == [line]
+    assert parse_line(line) == RegularFile("a/" * 511 + "a", data)

@@ -205,6 +205,14 @@ def test_a_commit_on_a_parent_that_is_not_the_head_is_refused(hub: HubUser, repo
     assert refused.value.response.status_code == 412
 
 
+def test_a_branch_is_pushed_to_as_git_spells_it_in_full(hub: HubUser, repo: str) -> None:
+    [main] = hub.api.list_repo_refs(repo).branches
+    assert main.ref == "refs/heads/main"
+    commit = push(hub, repo, "a.txt", b"a", revision=main.ref)
+    assert hub.api.model_info(repo).sha == commit == hub.api.model_info(repo, revision="refs/heads/main").sha
+    assert hub.snapshot(repo, main.ref) == {"a.txt": b"a"}
+
+
 def test_what_was_published_is_what_a_push_builds_on(ada: Person, hub: HubUser) -> None:
     assert ada.publish(f"{ada.name}/native:1.0.0", {"a.bin": b"native"}).status_code == 201
     push(hub, f"{ada.name}/native", "b.txt", b"hub")
@@ -219,6 +227,7 @@ def test_bytes_that_were_never_sent_cannot_be_committed(ada: Person, hub: HubUse
     line = f'{{"key":"lfsFile","value":{{"path":"w.bin","algo":"sha256","oid":"{"0" * 64}","size":5}}}}'
     answered = commit_lines(ada, hub, repo, '{"key":"header","value":{"summary":"x"}}', line, status=400)
     assert "does not hold the bytes of w.bin" in str(answered["error"])
+    assert "by LFS or Xet: run the upload again" in str(answered["error"])
 
 
 def test_bytes_of_another_organisation_cannot_be_committed(ada: Person, hub: HubUser, repo: str, bob: Person) -> None:

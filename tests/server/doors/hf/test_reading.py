@@ -275,6 +275,23 @@ def test_members_list_what_their_organisation_keeps(ada: Person, hub: HubUser, o
         list(others_hub.api.list_user_repos(ada.name))
 
 
+def test_what_cannot_be_a_model_here_is_told_so_by_the_real_client(hub: HubUser, ada: Person) -> None:
+    for ask in (hub.api.model_info, hub.snapshot, lambda name: hub.fetch(name, "config.json")):
+        with pytest.raises(RepositoryNotFoundError, match="named with its organisation, as ORG/NAME"):
+            ask("gpt2")
+    for listed in (hub.api.list_datasets(), hub.api.list_spaces()):
+        with pytest.raises(HfHubHTTPError, match="there are no other kinds of repositories here"):
+            list(listed)
+    with pytest.raises(RepositoryNotFoundError, match="there are no other kinds of repositories here"):
+        hub.fetch(f"{ada.name}/words", "a.csv", repo_type="dataset")
+
+
+def test_models_of_what_cannot_be_an_organisation_are_not_found(ada: Person, hub: HubUser) -> None:
+    for slug in ("%ff%00", "%00", "A_B", "%ED%A0%80"):
+        refused = ada.get(f"{hub.endpoint}/api/organizations/{slug}/settings/repositories")
+        assert (refused.status_code, "no such organisation" in refused.json()["error"]) == (404, True), slug
+
+
 # --- beside
 
 

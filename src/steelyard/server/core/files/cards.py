@@ -4,7 +4,6 @@ A card is somebody else's text: it is read within bounds, and a value of the wro
 cards are written for other readers too. Only YAML that cannot be read at all is refused.
 """
 
-import datetime as dt
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -77,13 +76,29 @@ def _front_matter(readme: bytes) -> str:
     return "\n".join(lines[1:end])
 
 
+class _Number(str):
+    """A number as its writer wrote it: `1.10` is a release to some, and a number of 5,000 digits nobody's."""
+
+    __slots__ = ()
+
+
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Safe YAML where `no` is Norwegian: YAML 1.1 reads `no`, `off` and `y` as booleans."""
+    """Safe YAML where `no` is Norwegian: YAML 1.1 reads `no`, `off` and `y` as booleans. Numbers and dates stay text:
+    base 60 takes the library time that grows with the square of its length."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012 - as the library has it
         first: [(tag, pattern) for tag, pattern in rules if tag != "tag:yaml.org,2002:bool" or first in "tTfF"]
         for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
+
+    def construct_number(self, node: yaml.Node) -> _Number:
+        """Integers and others, in any of their spellings."""
+        return _Number(self.construct_scalar(node))
+
+
+for _kind in ("int", "float"):
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", _Loader.construct_number)
+_Loader.add_constructor("tag:yaml.org,2002:timestamp", _Loader.construct_yaml_str)
 
 
 def _load(text: str) -> dict[Any, Any]:
@@ -96,8 +111,8 @@ def _load(text: str) -> dict[Any, Any]:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 2}: " if mark else ""  # the first line is `---`
         raise _unreadable(f"{where}{getattr(error, 'problem', None) or 'it is not valid YAML'}") from error
-    except (ValueError, TypeError, RecursionError, OverflowError) as error:
-        raise _unreadable(str(error)) from error
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        raise _unreadable("a value is not what its tag (`!!…`) says") from error
     if loaded is not None and not isinstance(loaded, dict):
         raise _unreadable("it does not hold keys and values")
     return loaded or {}
@@ -128,10 +143,8 @@ def _text(value: Any) -> str | None:
             return _joined(_text(item) for item in value if not isinstance(item, list))
         case bool():
             return "true" if value else "false"
-        case str() | int() | float():
+        case str():
             return str(value).strip()
-        case dt.date():
-            return value.isoformat()
     return None
 
 
@@ -158,21 +171,32 @@ def _metrics(value: Any) -> dict[str, float | int | str] | None:
     """A flat map of finite numbers or texts; a card's list of metric names is no measurement."""
     if not isinstance(value, dict) or not 0 < len(value) <= _MOST_METRICS:
         return None
-    return dict(value) if all(_is_named(key) and _is_metric(item) for key, item in value.items()) else None
+    found = {key: _metric(item) for key, item in value.items() if _is_named(key)}
+    whole = {key: item for key, item in found.items() if item is not None}
+    return whole if len(whole) == len(value) else None
 
 
 def _is_named(key: Any) -> bool:
-    return isinstance(key, str) and _short(key, _LONGEST_LABEL) is not None
+    return isinstance(key, str) and not isinstance(key, _Number) and _short(key, _LONGEST_LABEL) is not None
 
 
-def _is_metric(value: Any) -> bool:
+def _metric(value: Any) -> float | int | str | None:
     match value:
-        case bool():
-            return False
-        case int():
-            return abs(value) < 2**53
-        case float():
-            return math.isfinite(value)
+        case _Number():
+            return _number(value)
         case str():
-            return len(value) <= _LONGEST_VALUE and _is_sayable(value)
-    return False
+            return value if len(value) <= _LONGEST_VALUE and _is_sayable(value) else None
+    return None
+
+
+def _number(text: str) -> float | int | None:
+    """What a decimal number says; other bases are no measurements."""
+    plain = text.replace("_", "")
+    try:
+        if plain.lstrip("+-").isdecimal():
+            whole = int(plain)
+            return whole if abs(whole) < 2**53 else None
+        number = float(plain)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None

@@ -36,6 +36,7 @@ from steelyard.server.names import Version as SemVer
 
 MOST_FILES = 100_000
 _ABSENT = "A file with this name doesn't exist"  # what the Hub's clients look for
+_HOW_TO_SEND = "They have to arrive first, by LFS or Xet: run the upload again, it sends what is missing."
 _SHORTEST_SHA = 5
 
 Oids = Mapping[str, str]
@@ -192,7 +193,8 @@ def _delete_folder(path: str, after: dict[str, str]) -> None:
 def _grow(session: Session, found: Found, head: Commit | None, before: Oids, after: Oids) -> Tree:
     """The tree's row. Of the files that stay, size and blob are known; the others have to be held."""
     added = {path: oid for path, oid in after.items() if before.get(path) != oid}
-    held = get_held(session, found.org, added, _faults_of(before, after), what="This cannot be committed")
+    faults = _faults_of(before, after)
+    held = get_held(session, found.org, added, faults, what="This cannot be committed", how=_HOW_TO_SEND)
     sizes = {oid: blob.size_bytes for oid, blob in held.items()}
     ids = {oid: blob.id for oid, blob in held.items()}
     if head is not None:

@@ -24,6 +24,8 @@ from steelyard.server.errors import Invalid, NotFound, RevisionNotFound
 from steelyard.server.names import InvalidName
 from steelyard.server.names import Version as SemVer
 
+BRANCHES, TAGS = "refs/heads/", "refs/tags/"  # what no branch or tag is called
+_UNSAID = "None"  # what a client that was told no revision may send
 _SHA = re.compile(r"[0-9a-f]{40}")
 _MOST_CHARACTERS = 250
 
@@ -55,7 +57,8 @@ def is_member(actor: Actor, found: Found) -> bool:
 
 def resolve_revision(session: Session, actor: Actor, found: Found, text: str | None) -> Revision:
     """What the text names: `main` (also None), a commit's whole sha, a branch, a tag, a version with or without `v`
-    before it, an alias, `latest`, or a range; in this order. Raises `RevisionNotFound`."""
+    before it, an alias, `latest`, or a range; in this order. Branches and tags, versions among them, also as Git spells
+    them in full, and `None` is `main` where nothing is called so. Raises `RevisionNotFound`."""
     name = MAIN if text is None else text
     revision = _find(session, actor, found, name) if _is_sayable(name) else None
     if revision is None or (revision.version is None and not is_member(actor, found)):
@@ -78,24 +81,42 @@ def _is_sayable(name: str) -> bool:
 
 
 def _find(session: Session, actor: Actor, found: Found, name: str) -> Revision | None:
-    commit = _find_commit(session, actor, found, name)
+    if name.startswith(BRANCHES):
+        return _find_branch(session, actor, found, name.removeprefix(BRANCHES))
+    if name.startswith(TAGS):
+        return _find_tag(session, found, name.removeprefix(TAGS))
+    commit = commits.find_commit(session, found.model.id, name) if _SHA.fullmatch(name) else None
     if commit is not None:
-        query = versions_in_order(found.model.id).where(Version.commit_id == commit.id).limit(1)
-        return Revision(commit, session.scalar(query))
-    version = _find_version(session, found, "latest" if name == MAIN else name)
+        return _revision(session, found, commit)
+    named = _find_branch(session, actor, found, name) or _find_tag(session, found, name)
+    return named or (_find_branch(session, actor, found, MAIN) if name == _UNSAID else None)
+
+
+def _find_branch(session: Session, actor: Actor, found: Found, name: str) -> Revision | None:
+    head = commits.find_head(session, found.model.id, name) if is_member(actor, found) else None
+    if head is not None:
+        return _revision(session, found, head)
+    return _of_version(session, versions.find_latest(session, found)) if name == MAIN else None
+
+
+def _find_tag(session: Session, found: Found, name: str) -> Revision | None:
+    """A mere name goes first."""
+    query = select(Commit).join(Tag, Tag.commit_id == Commit.id)
+    commit = session.scalar(query.where(Tag.model_id == found.model.id, Tag.name == name))
+    if commit is not None:
+        return _revision(session, found, commit)
+    return _of_version(session, _find_version(session, found, name))
+
+
+def _revision(session: Session, found: Found, commit: Commit) -> Revision:
+    query = versions_in_order(found.model.id).where(Version.commit_id == commit.id).limit(1)
+    return Revision(commit, session.scalar(query))
+
+
+def _of_version(session: Session, version: Version | None) -> Revision | None:
     if version is None or version.commit_id is None:
         return None
     return Revision(session.get_one(Commit, version.commit_id), version)
-
-
-def _find_commit(session: Session, actor: Actor, found: Found, name: str) -> Commit | None:
-    if _SHA.fullmatch(name):
-        return commits.find_commit(session, found.model.id, name)
-    head = commits.find_head(session, found.model.id, name) if is_member(actor, found) else None
-    if head is not None or name == MAIN:
-        return head
-    query = select(Commit).join(Tag, Tag.commit_id == Commit.id)
-    return session.scalar(query.where(Tag.model_id == found.model.id, Tag.name == name))
 
 
 def _find_version(session: Session, found: Found, name: str) -> Version | None:

@@ -36,13 +36,15 @@ def moment(at: datetime) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What is known of a model at a revision; a new one has none. `base_model` is as far as the caller may know it."""
+    """What is known of a model at a revision; a new one has none. `base_model` is as far as the caller may know it, and
+    `has_xet` whether this server exchanges chunks."""
 
     found: Found
     version: Version | None
     commit: Commit | None
     downloads: int
-    base_model: str | None = None
+    base_model: str | None
+    has_xet: bool
 
 
 def model_info(shown: Shown) -> Json:
@@ -63,7 +65,7 @@ def model_info(shown: Shown) -> Json:
         "tags": _tags(version, shown.base_model),
         "createdAt": moment(model.created_at),
         "lastModified": moment(commit.created_at if commit else model.updated_at),
-        "xetEnabled": True,
+        "xetEnabled": shown.has_xet,
     }
     if commit is not None:
         info["sha"] = commit.sha

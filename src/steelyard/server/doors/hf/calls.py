@@ -7,6 +7,7 @@ from fastapi import Depends, Request
 from starlette.routing import Match
 from starlette.types import Scope
 
+from steelyard.server.core.history import revisions
 from steelyard.server.doors.calls import Call, CallRoute
 from steelyard.server.doors.repos import Repo
 
@@ -33,5 +34,10 @@ def following(request: Request, call: Call, **changed: str) -> str:
     return call.url(f"{request.scope['path']}?{urlencode([*query, *changed.items()])}")
 
 
+async def _branch(revision: str) -> str:
+    return revision.removeprefix(revisions.BRANCHES)
+
+
 RepoPath = Annotated[Repo, Depends(Repo.at_path)]
 RevisionPath = str  # anything: what it leads to, if anything, `core.history` knows
+BranchPath = Annotated[str, Depends(_branch)]  # the name of a branch, also as `refs` spells it

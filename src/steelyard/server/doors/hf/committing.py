@@ -15,14 +15,16 @@ from steelyard.server.core.access import Action
 from steelyard.server.core.arrivals import regular, uploads
 from steelyard.server.core.arrivals.uploads import Room
 from steelyard.server.core.blobs import HubForm
+from steelyard.server.core.files import reading
+from steelyard.server.core.files.ignored import IGNORE_NAME, MOST_IGNORE_BYTES, Ignored
 from steelyard.server.core.files.trees import File
 from steelyard.server.core.history import drafts, revisions
 from steelyard.server.core.history.commits import MAIN
 from steelyard.server.core.limits import LimitedAction
 from steelyard.server.db.tables import Org
-from steelyard.server.doors.calls import Call, CallHere
+from steelyard.server.doors.calls import Call, CallHere, waits_for_the_store
 from steelyard.server.doors.hf.answers import Json, json_response
-from steelyard.server.doors.hf.calls import RepoPath, RevisionPath, TokenRoute
+from steelyard.server.doors.hf.calls import BranchPath, RepoPath, TokenRoute
 from steelyard.server.doors.hf.lines import (
     DeletedFile,
     DeletedFolder,
@@ -41,7 +43,7 @@ _AT_ONCE_BYTES = 2 * 2**20  # of lines that are worked on together
 _AT_ONCE_LINES = 500
 _BYTES_PER_CHANGE = 100
 _LOOK_SECONDS = 0.5
-_PROOF_SECONDS = 600  # clients wait for a commit as long as it takes; a proof of a terabyte takes longer
+PROOF_SECONDS = 600  # without a word: a proxy has to wait for longer. A proof of a terabyte takes longer, too
 
 
 async def _no_pull_request(create_pr: Annotated[str, Query()] = "") -> None:
@@ -64,31 +66,42 @@ class FileToSend(BaseModel):
 
 
 class Preupload(BaseModel):
-    """The files of a commit, or some of them."""
+    """The files of a commit, or some of them; and its `.gitignore`, where it brings one."""
 
     files: list[FileToSend] = Field(max_length=_MOST_PREUPLOADED)
+    gitIgnore: str | None = None  # noqa: N815 - as it is sent
 
 
 @router.post("/preupload/{revision}")
-def plan_commit(call: CallHere, repo: RepoPath, revision: RevisionPath, body: Preupload) -> Response:
-    """Say of each file whether it shall come inside the commit, and what is at its path now."""
+@waits_for_the_store
+def plan_commit(call: CallHere, repo: RepoPath, branch: BranchPath, body: Preupload) -> Response:
+    """Say of each file whether it shall come inside the commit, what is at its path now, and whether it is to be left
+    out: by the commit's `.gitignore`, else by the branch's. As with Git, that is not for files that are there."""
     with call.read() as session:
         found = repo.get_to(session, call.actor, Action.PUBLISH)
-        head = revisions.find_head(session, found, revision)
-        if head is None and revision != MAIN:
-            raise RevisionNotFound(f"'{found.full_name}' has no branch '{revision}'. Create it first.")
+        head = revisions.find_head(session, found, branch)
+        if head is None and branch != MAIN:
+            raise RevisionNotFound(f"'{found.full_name}' has no branch '{branch}'. Create it first.")
         files = revisions.files_of(session, call.registry.trees, head) if head else {}
         there = [files[item.path] for item in body.files if item.path in files]
         forms = blobs.find_hub_forms(session, found.org.id, {file.oid for file in there})
-    return json_response({"files": [_planned(item, files.get(item.path), forms) for item in body.files]})
+        kept = files.get(IGNORE_NAME) if body.gitIgnore is None else None
+        key = reading.get_key(session, kept) if kept else None
+    ignored = Ignored(_read_ignore(call, key) if key else body.gitIgnore or "")
+    return json_response({"files": [_planned(item, files.get(item.path), forms, ignored) for item in body.files]})
 
 
-def _planned(item: FileToSend, there: File | None, forms: dict[str, HubForm]) -> Json:
+def _read_ignore(call: Call, key: str) -> str:
+    with reading.open_key(call.registry.store, key) as kept:
+        return kept.read(0, MOST_IGNORE_BYTES + 1).decode("utf-8", "replace")
+
+
+def _planned(item: FileToSend, there: File | None, forms: dict[str, HubForm], ignored: Ignored) -> Json:
     is_regular = item.size == 0 or regular.is_regular(item.size, _sample(item))
     planned: Json = {
         "path": item.path,
         "uploadMode": "regular" if is_regular else "lfs",
-        "shouldIgnore": False,
+        "shouldIgnore": there is None and ignored.has(item.path),
     }
     # A digest of the other kind would never be equal, and be sent again and again; or be equal by mistake.
     oid = there and ((forms[there.oid].git_sha1 if there.oid in forms else None) if is_regular else there.oid)
@@ -106,13 +119,13 @@ def _sample(item: FileToSend) -> bytes:
 
 
 @router.post("/commit/{revision}")
-async def create_commit(request: Request, call: CallHere, repo: RepoPath, revision: RevisionPath) -> Response:
+async def create_commit(request: Request, call: CallHere, repo: RepoPath, branch: BranchPath) -> Response:
     """Commit to a branch. The same again, to the same, is the same commit."""
     intake = _Intake(call, await run_in_threadpool(_get_org, call, repo))
     async for lines in _batches(read_lines(impatient(request.stream()))):
         await call.at_the_store(intake.take, lines)
     await _await_proofs(intake)
-    sha = await run_in_threadpool(_commit, call, repo, revision, intake)
+    sha = await run_in_threadpool(_commit, call, repo, branch, intake)
     return json_response(
         {
             "success": True,
@@ -194,7 +207,7 @@ def _change(line: LfsFile | DeletedFile | DeletedFolder) -> drafts.Change:
 
 async def _await_proofs(intake: _Intake) -> None:
     """Large files may be here whole and not be proven yet: clients do not ask twice."""
-    until = time.monotonic() + _PROOF_SECONDS
+    until = time.monotonic() + PROOF_SECONDS
     while time.monotonic() < until and await run_in_threadpool(_are_pending, intake):
         await asyncio.sleep(_LOOK_SECONDS)
 
@@ -205,7 +218,7 @@ def _are_pending(intake: _Intake) -> bool:
         return bool(uploads.list_pending(session, intake.org.id, added))
 
 
-def _commit(call: Call, repo: Repo, revision: str, intake: _Intake) -> str:
+def _commit(call: Call, repo: Repo, branch: str, intake: _Intake) -> str:
     header = intake.header
     if header is None:
         raise BadRequest("The commit is empty: its first line says what it is about.")
@@ -215,7 +228,7 @@ def _commit(call: Call, repo: Repo, revision: str, intake: _Intake) -> str:
             session,
             call.actor,
             found,
-            revision,
+            branch,
             intake.changes,
             title=header.title,
             message=header.message,

@@ -7,7 +7,6 @@ ones, and ones to this host, are followed by some generations and not by others,
 from fastapi import APIRouter, Request, Response
 from sqlalchemy.orm import Session
 
-from steelyard.server.core import blobs
 from steelyard.server.core.history import revisions
 from steelyard.server.core.history.revisions import Revision
 from steelyard.server.core.limits import LimitedAction
@@ -16,6 +15,7 @@ from steelyard.server.doors.calls import Call, CallHere, waits_for_the_store
 from steelyard.server.doors.fetching import StoredFile, caching, file_response
 from steelyard.server.doors.hf import answers
 from steelyard.server.doors.hf.calls import HubRoute, RepoPath, RevisionPath
+from steelyard.server.doors.hf.reading import find_forms
 from steelyard.server.errors import EntryNotFound, StorageFailed
 
 router = APIRouter(route_class=HubRoute)
@@ -49,7 +49,7 @@ def _find(session: Session, call: Call, found: Found, revision: Revision, path: 
     if file is None:
         detail = f"{found.full_name} has no file '{path[:200]}' at {revision.commit.sha}."
         raise EntryNotFound(detail, headers={"X-Repo-Commit": revision.commit.sha})
-    form = blobs.find_hub_forms(session, found.org.id, [file.oid]).get(file.oid)
+    form = find_forms(session, call, found.org.id, [file]).get(file.oid)
     if form is None:
         raise StorageFailed("The registry has no record of these bytes. The operator runs `steelyard admin check`.")
     xet_hash = form.xet_hash if form.git_sha1 is None else None

@@ -36,9 +36,4 @@ def get_write_token(call: CallHere, repo: RepoPath, revision: RevisionPath) -> R
 def _told(grant: Grant) -> Response:
     """Twice: hf_xet reads the body, and huggingface_hub the headers, some versions of it nothing else."""
     body = {"casUrl": grant.cas_url, "accessToken": grant.access_token, "exp": grant.expires_at}
-    headers = {
-        "X-Xet-Cas-Url": grant.cas_url,
-        "X-Xet-Access-Token": grant.access_token,
-        "X-Xet-Token-Expiration": str(grant.expires_at),
-    }
-    return JSONResponse(body, headers=headers)
+    return JSONResponse(body, headers=grant.headers)

@@ -4,8 +4,10 @@ A body may be as long as all its files; what is in memory of it at a time is one
 """
 
 import binascii
+import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from pydantic_core import from_json
@@ -13,8 +15,10 @@ from pydantic_core import from_json
 from steelyard.server.errors import BadRequest, TooLarge
 from steelyard.server.names import ArtifactPath, InvalidName, Oid
 
-MOST_LINE_BYTES = 8 * 2**20  # a regular file, of which preupload says what is one, in base64
+MOST_LINE_BYTES = 2 * 2**20  # a regular file, of which preupload says what is one, in base64
 MOST_LINES = 200_000  # a version has at most half as many files, each of which may replace another
+_MOST_PIECES = 100  # of a line
+_PIECE = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[{,]', re.DOTALL)  # a text, or where a list, an object or an item begins
 _MOST_TITLE = 10_000
 _MOST_MESSAGE = 64 * 2**10
 
@@ -95,6 +99,7 @@ def _counted(count: int) -> int:
 
 def parse_line(line: bytes) -> Line:
     """What a line says. Raises `BadRequest`."""
+    _check_shape(line)
     try:
         parsed = from_json(line, allow_inf_nan=False)
     except ValueError as error:
@@ -105,6 +110,12 @@ def parse_line(line: bytes) -> Line:
         kinds = ", ".join(_READERS)
         raise BadRequest(f'Each line of a commit is {{"key": …, "value": {{…}}}}, with one of these keys: {kinds}.')
     return read(value)
+
+
+def _check_shape(line: bytes) -> None:
+    """Look before anything is built: of a megabyte of `{},` would be made thirty."""
+    if next(islice(_PIECE.finditer(line), _MOST_PIECES, None), None) is not None:
+        raise BadRequest("A line of the commit has more in it than any operation: send one operation a line.")
 
 
 def _header(value: Mapping[str, Any]) -> Header:

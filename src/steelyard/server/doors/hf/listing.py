@@ -17,6 +17,8 @@ from steelyard.server.doors.hf.account import namespace
 from steelyard.server.doors.hf.answers import Json, Shown, json_response
 from steelyard.server.doors.hf.calls import HubRoute, TokenRoute, following
 from steelyard.server.doors.hf.reading import base_model
+from steelyard.server.errors import NotFound
+from steelyard.server.names import InvalidName, OrgSlug
 
 router = APIRouter(route_class=HubRoute)
 own = APIRouter(route_class=TokenRoute)
@@ -87,7 +89,8 @@ def _items(session: Session, call: Call, entries: Sequence[Entry], *, full: bool
 
 def _item(session: Session, call: Call, entry: Entry, *, full: bool) -> Json:
     base = base_model(session, call, entry.found, entry.latest)
-    item = answers.model_info(Shown(entry.found, entry.latest, entry.head, entry.downloads, base))
+    has_xet = call.registry.settings.xet
+    item = answers.model_info(Shown(entry.found, entry.latest, entry.head, entry.downloads, base, has_xet))
     if full and entry.head is not None:
         files = revisions.files_of(session, call.registry.trees, entry.head)
         item["siblings"] = answers.siblings(files.values())
@@ -97,9 +100,12 @@ def _item(session: Session, call: Call, entry: Entry, *, full: bool) -> Json:
 # --- those of one organisation, for its members
 
 
-async def _whose(request: Request) -> str | None:
+async def _whose(request: Request) -> OrgSlug | None:
     slug: str | None = request.path_params.get("org")
-    return slug
+    try:
+        return None if slug is None else OrgSlug.parse_any(slug)
+    except InvalidName as error:
+        raise NotFound(f"There is no such organisation: {error}.") from error
 
 
 @own.get("/settings/repositories")
@@ -107,7 +113,7 @@ async def _whose(request: Request) -> str | None:
 def list_own_repos(
     request: Request,
     call: CallHere,
-    named: Annotated[str | None, Depends(_whose)],
+    named: Annotated[OrgSlug | None, Depends(_whose)],
     cursor: Annotated[int, Query(ge=0, le=2**53)] = 0,
 ) -> Response:
     """List the models of an organisation, or the caller's own, the last changed first, with the size of the latest."""

@@ -14,7 +14,7 @@ from steelyard.server.core.models import Found
 from steelyard.server.db.tables import Commit
 from steelyard.server.doors.calls import Call, CallHere, waits_for_the_store
 from steelyard.server.doors.hf.answers import json_response
-from steelyard.server.doors.hf.calls import RepoPath, RevisionPath, TokenRoute
+from steelyard.server.doors.hf.calls import BranchPath, RepoPath, RevisionPath, TokenRoute
 from steelyard.server.doors.repos import Repo
 from steelyard.server.errors import AlreadyExists
 from steelyard.server.names import Version as SemVer
@@ -121,17 +121,17 @@ def create_branch(call: CallHere, repo: RepoPath, revision: RevisionPath, body: 
 
 
 @router.delete("/branch/{revision}")
-def delete_branch(call: CallHere, repo: RepoPath, revision: RevisionPath) -> Response:
+def delete_branch(call: CallHere, repo: RepoPath, branch: BranchPath) -> Response:
     """End a branch; its commits go, but for those that something else leads to."""
     with call.write() as session:
-        drafts.delete_branch(session, call.actor, repo.get(session, call.actor), revision)
+        drafts.delete_branch(session, call.actor, repo.get(session, call.actor), branch)
     return json_response({})
 
 
 @router.post("/super-squash/{revision}")
-def squash_branch(call: CallHere, repo: RepoPath, revision: RevisionPath, body: Squash | None = None) -> Response:
+def squash_branch(call: CallHere, repo: RepoPath, branch: BranchPath, body: Squash | None = None) -> Response:
     """Make one commit of a branch's history."""
     with call.write() as session:
         found = repo.get(session, call.actor)
-        commit = drafts.squash(session, call.actor, found, revision, (body and body.message) or "")
+        commit = drafts.squash(session, call.actor, found, branch, (body and body.message) or "")
     return json_response({"commitOid": commit.sha})

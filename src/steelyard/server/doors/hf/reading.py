@@ -4,8 +4,9 @@ Source: the Hub's API as huggingface_hub calls it. One answer has what every gen
 to be left out or put in (`expand`, `full`) makes no difference but for sizes and last commits, which cost something.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Annotated
 from urllib.parse import parse_qs
 
@@ -14,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from steelyard.server.core import blobs, catalog, lineage, versions
 from steelyard.server.core.access import Action, allow
+from steelyard.server.core.blobs import HubForm
 from steelyard.server.core.files.trees import File
 from steelyard.server.core.history import revisions
 from steelyard.server.core.history.revisions import Revision
@@ -56,7 +58,7 @@ def get_repo_info(
         revision = _find_revision(session, call, found, asked)
         info = answers.model_info(_shown(session, call, found, revision))
         files = _files(session, call, revision).values() if revision else ()
-        info["siblings"] = _siblings(session, found.org.id, list(files), detailed=detailed)
+        info["siblings"] = _siblings(session, call, found.org.id, list(files), detailed=detailed)
     return json_response(info)
 
 
@@ -74,7 +76,8 @@ def _shown(session: Session, call: Call, found: Found, revision: Revision | None
     version = (revision and revision.version) or versions.find_latest(session, found)
     downloads = catalog.count_downloads(session, found)
     commit = revision.commit if revision else None
-    return Shown(found, version, commit, downloads, base_model(session, call, found, version))
+    base, has_xet = base_model(session, call, found, version), call.registry.settings.xet
+    return Shown(found, version, commit, downloads, base, has_xet)
 
 
 def base_model(session: Session, call: Call, found: Found, version: Version | None) -> str | None:
@@ -84,10 +87,18 @@ def base_model(session: Session, call: Call, found: Found, version: Version | No
     return lineage.base_model_for(version, lineage.hidden_parents(session, call.actor, found, version))
 
 
-def _siblings(session: Session, org_id: int, files: Sequence[File], *, detailed: bool) -> list[Json]:
+def find_forms(session: Session, call: Call, org_id: int, files: Iterable[File]) -> dict[str, HubForm]:
+    """OID -> what the Hub's clients know a file by: without its name in Xet where that is switched off."""
+    forms = blobs.find_hub_forms(session, org_id, {file.oid for file in files})
+    if call.registry.settings.xet:
+        return forms
+    return {oid: replace(form, xet_hash=None) for oid, form in forms.items()}
+
+
+def _siblings(session: Session, call: Call, org_id: int, files: Sequence[File], *, detailed: bool) -> list[Json]:
     if not detailed:
         return answers.siblings(files)
-    return answers.detailed_siblings(files, blobs.find_hub_forms(session, org_id, {file.oid for file in files}))
+    return answers.detailed_siblings(files, find_forms(session, call, org_id, files))
 
 
 def _files(session: Session, call: Call, revision: Revision) -> dict[str, File]:
@@ -136,15 +147,15 @@ def list_repo_tree(
         resolved = revisions.resolve_revision(session, call.actor, found, revision)
         entries = list_entries(_files(session, call, resolved), folder, recursive=recursive)
         page = [entry for entry in entries if entry.path > cursor][: min(limit, _MOST_ENTRIES)]
-        items = _items(session, found.org.id, page)
+        items = _items(session, call, found.org.id, page)
         if expand:
             _add_last_commits(session, call, found, resolved, items)
     is_last = not page or page[-1] is entries[-1]
     return json_response(items, next_url=None if is_last else following(request, call, cursor=page[-1].path))
 
 
-def _items(session: Session, org_id: int, entries: Sequence[Entry]) -> list[Json]:
-    forms = blobs.find_hub_forms(session, org_id, {entry.oid for entry in entries if isinstance(entry, File)})
+def _items(session: Session, call: Call, org_id: int, entries: Sequence[Entry]) -> list[Json]:
+    forms = find_forms(session, call, org_id, (entry for entry in entries if isinstance(entry, File)))
     return [
         answers.file_item(entry, forms.get(entry.oid))
         if isinstance(entry, File)
@@ -195,7 +206,7 @@ def list_paths_info(
         files = _files(session, call, resolved)
         there: dict[str, Entry] = {**find_folders(files), **files}
         asked = dict.fromkeys(path.strip("/") for path in paths)
-        items = _items(session, found.org.id, [there[path] for path in asked if path in there])
+        items = _items(session, call, found.org.id, [there[path] for path in asked if path in there])
         if expand:
             _add_last_commits(session, call, found, resolved, items)
     return json_response(items)

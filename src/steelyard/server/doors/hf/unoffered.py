@@ -1,5 +1,5 @@
-"""What the Hub has and this registry has not: each is refused in words that the client shows, and by no status that it
-would try again after.
+"""What the Hub has of a model and this registry has not: each is refused in words that the client shows, and by no
+status that it would try again after. What is said of addresses that are about no model stands in `errors.py`.
 """
 
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from fastapi import APIRouter, Response
 from steelyard.server.doors.calls import CallHere
 from steelyard.server.doors.hf.answers import json_response
 from steelyard.server.doors.hf.calls import HubRoute, RepoPath
-from steelyard.server.errors import BadRequest, NotFound
+from steelyard.server.errors import BadRequest
 
 router = APIRouter(route_class=HubRoute)
 
@@ -45,12 +45,3 @@ def _refuse(path: str, message: str) -> None:
 
 for _path, _message in _REFUSED.items():
     _refuse(_path, _message)
-
-
-@router.api_route("/datasets/{rest:path}", methods=_METHODS)
-@router.api_route("/spaces/{rest:path}", methods=_METHODS)
-@router.api_route("/kernels/{rest:path}", methods=_METHODS)
-@router.api_route("/buckets/{rest:path}", methods=_METHODS)
-async def refuse_kind() -> Response:
-    """No such repository can be here."""
-    raise NotFound("This server keeps models: there are no other kinds of repositories here.")

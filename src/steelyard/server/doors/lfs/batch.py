@@ -3,7 +3,7 @@
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Response
@@ -18,6 +18,7 @@ from steelyard.server.core.tickets import Ticket
 from steelyard.server.db.tables import Org
 from steelyard.server.doors import incoming
 from steelyard.server.doors.calls import Call, CallHere, waits_for_the_store
+from steelyard.server.doors.grants import grant_writing
 from steelyard.server.doors.lfs.calls import LfsRepo, LfsRoute, RepoPath
 from steelyard.server.doors.lfs.errors import MEDIA_TYPE
 from steelyard.server.errors import Invalid, NotFound
@@ -83,21 +84,22 @@ def _failed(item: AskedObject, code: int, message: str) -> _Object:
 # --- sending
 
 
-def choose_transfer(offered: Sequence[str]) -> str:
+def choose_transfer(call: Call, offered: Sequence[str]) -> str:
     """How large files are to be sent, of what the client offers. Who offers Xet asks us to decide."""
-    return next((way for way in (XET, MULTIPART) if way in offered), BASIC)
+    ours = (XET, MULTIPART) if call.registry.settings.xet else (MULTIPART,)
+    return next((way for way in ours if way in offered), BASIC)
 
 
 def _uploads(call: Call, repo: LfsRepo, body: BatchRequest) -> Mapping[str, Any]:
     faults = _faults(call, body.objects)
-    wanted = [Wanted(Oid(f"sha256:{o.oid}"), o.size) for i, o in enumerate(body.objects) if i not in faults]
-    transfer, multipart = choose_transfer(body.transfers), MULTIPART in body.transfers
+    wanted = [Wanted(Oid(f"sha256:{item.oid}"), item.size) for item in _sound(body, faults)]
+    transfer, multipart = choose_transfer(call, body.transfers), MULTIPART in body.transfers
 
     def find_org(session: Session) -> Org:
         return repo.get_to(session, call.actor, Action.PUBLISH).org
 
     if transfer == XET:
-        return {"transfer": XET, "objects": _by_xet(call, find_org, body, faults)}
+        return {"transfer": XET, "objects": _by_xet(call, repo, body, faults)}
     offers = iter(incoming.begin_uploads(call, find_org, wanted, multipart=multipart))
     objects = [
         faults[index] if index in faults else _upload(call, repo, next(offers), multipart=multipart)
@@ -106,13 +108,24 @@ def _uploads(call: Call, repo: LfsRepo, body: BatchRequest) -> Mapping[str, Any]
     return {"transfer": transfer, "objects": objects}
 
 
-def _by_xet(
-    call: Call, find_org: Callable[[Session], Org], body: BatchRequest, faults: Mapping[int, _Object]
-) -> list[_Object]:
-    """No links: the client goes on by the door of Xet, and uploads that nobody sends would be left behind."""
+def _by_xet(call: Call, repo: LfsRepo, body: BatchRequest, faults: Mapping[int, _Object]) -> list[_Object]:
+    """For what is missing the way to the door of Xet, as the agent `git-xet` is told it; the Hub's clients know it. No
+    uploads are begun: nobody would send them, and they would hold quota until they expire."""
     with call.read() as session:
-        find_org(session)
-    return [faults.get(index) or {"oid": item.oid, "size": item.size} for index, item in enumerate(body.objects)]
+        found = repo.get(session, call.actor)
+        grant = grant_writing(call, found)
+        held = blobs.find_held(session, found.org.id, {f"sha256:{item.oid}" for item in _sound(body, faults)})
+    href = call.url(f"/api/models/{found.full_name}/xet-write-token/main")
+    way = {"authenticated": True, "actions": {"upload": {"href": href, "header": grant.headers}}}
+    return [faults.get(index) or _unless_held(item, held, way) for index, item in enumerate(body.objects)]
+
+
+def _sound(body: BatchRequest, faults: Mapping[int, _Object]) -> list[AskedObject]:
+    return [item for index, item in enumerate(body.objects) if index not in faults]
+
+
+def _unless_held(item: AskedObject, held: Mapping[str, blobs.HeldBlob], way: _Object) -> _Object:
+    return {"oid": item.oid, "size": item.size} | ({} if f"sha256:{item.oid}" in held else way)
 
 
 def _upload(call: Call, repo: LfsRepo, offer: Offer, *, multipart: bool) -> _Object:
@@ -140,7 +153,7 @@ def _action(call: Call, href: str, header: Mapping[str, str]) -> dict[str, Any]:
 
 def _downloads(call: Call, repo: LfsRepo, body: BatchRequest) -> Mapping[str, Any]:
     faults = _faults(call, body.objects)
-    oids = {f"sha256:{item.oid}" for index, item in enumerate(body.objects) if index not in faults}
+    oids = {f"sha256:{item.oid}" for item in _sound(body, faults)}
     with call.read() as session:
         found = repo.get(session, call.actor)
         drafts = call.actor.role_in(found.org.id) is not None
