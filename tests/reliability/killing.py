@@ -67,7 +67,7 @@ class Killer:
     def _cut(self, data: bytes) -> Iterator[bytes]:
         middle = self.random.randrange(len(data))
         yield data[:middle]
-        _wait(lambda: any("/staged/" in path for path in open_files(self.server)))
+        wait_until(lambda: any("/staged/" in path for path in open_files(self.server)))
         time.sleep(self.random.uniform(0, 0.005))
         self.server.kill()
         yield data[middle:]
@@ -97,11 +97,11 @@ class Killer:
 
     def while_proving(self, step: Step) -> None:
         """When the upload is marked as complete, or a moment after."""
-        watched = closing(_connect(self.server.data, "ro"))
+        watched = closing(connect(self.server.data, "ro"))
 
         def watch() -> None:
             with watched as database:
-                _wait(lambda: _is_proving(database, step.oid))
+                wait_until(lambda: _is_proving(database, step.oid))
             time.sleep(self.random.uniform(0, 0.002))
 
         self._start(watch)
@@ -110,19 +110,19 @@ class Killer:
         """When the bytes have their final name and the row that says so is not written yet."""
         if step.kind == "part":
             self._shut_gate()
-        watched = closing(_connect(self.server.data, "ro"))
+        watched = closing(connect(self.server.data, "ro"))
 
         def watch() -> None:
             with watched as database:
                 if step.kind == "completion":
-                    _wait(lambda: _is_proving(database, step.oid))
+                    wait_until(lambda: _is_proving(database, step.oid))
                     self._shut_gate()
-                _wait(lambda: bool(_keys_on_disk(self.server.data, step.oid)))
+                wait_until(lambda: bool(_keys_on_disk(self.server.data, step.oid)))
 
         self._start(watch)
 
     def _shut_gate(self) -> None:
-        self.gate = _connect(self.server.data, "rw")
+        self.gate = connect(self.server.data, "rw")
         self.gate.execute("BEGIN IMMEDIATE")
 
     def _start(self, wait: Callable[[], None]) -> None:
@@ -193,7 +193,7 @@ def read_remains(database: sqlite3.Connection) -> Remains:
 
 def examine(data: Path) -> Remains:
     """What a killed server left. Reads a copy of the database, so that the next server has to recover the original."""
-    with tempfile.TemporaryDirectory() as folder, closing(_copy_database(data, Path(folder))) as database:
+    with tempfile.TemporaryDirectory() as folder, closing(copy_database(data, Path(folder))) as database:
         return read_remains(database)
 
 
@@ -220,7 +220,8 @@ def _owed(upload: _Upload | None, size: int) -> int:
     return sum(min(upload.part_bytes, size - start) for n, start in enumerate(starts, 1) if n not in upload.parts)
 
 
-def _copy_database(data: Path, folder: Path) -> sqlite3.Connection:
+def copy_database(data: Path, folder: Path) -> sqlite3.Connection:
+    """The database as it is on the disk, in another folder."""
     for name in ("steelyard.sqlite3", "steelyard.sqlite3-wal"):
         if (data / name).exists():
             shutil.copy(data / name, folder / name)
@@ -235,7 +236,8 @@ def _read_uploads(database: sqlite3.Connection) -> Iterator[tuple[str, _Upload]]
         yield oid, _Upload(state, key, part_bytes, frozenset(row[0] for row in parts))
 
 
-def _connect(data: Path, mode: str) -> sqlite3.Connection:
+def connect(data: Path, mode: str) -> sqlite3.Connection:
+    """The server's database beside the server: `ro` to look, `rw` to hold its lock."""
     uri = f"file:{data / 'steelyard.sqlite3'}?mode={mode}"
     return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=5)
 
@@ -250,7 +252,8 @@ def _keys_on_disk(data: Path, oid: str) -> set[str]:
     return {path.name for path in (data / "store/blobs/sha256" / digits[:2] / digits[2:4]).glob(f"{digits}.*")}
 
 
-def _wait(happened: Callable[[], bool]) -> None:
+def wait_until(happened: Callable[[], bool]) -> None:
+    """Look all the time, for some seconds at most."""
     deadline = time.monotonic() + _WATCH_SECONDS
     while not happened() and time.monotonic() < deadline:
         time.sleep(0.0001)

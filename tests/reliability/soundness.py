@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import httpx2
 
+from steelyard.server.core.xet.layouts import open_chunked
 from steelyard.server.db.engine import Database
 from steelyard.server.jobs.check import Checked, check
 from steelyard.server.storage.local import LocalStore
@@ -28,7 +29,7 @@ def check_data(data: Path) -> Checked:
     """`steelyard admin check` of a data directory."""
     database = Database(f"sqlite:///{data / 'steelyard.sqlite3'}")
     try:
-        return check(database, LocalStore(data / "store"))
+        return check(database, open_chunked(LocalStore(data / "store"), database))
     finally:
         database.close()
 
