@@ -230,7 +230,11 @@ def test_the_examples_run(page: str, server: RunningServer, tmp_path: Path) -> N
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "STEELYARD_CONFIG": str(folder / "login.json"),
         "STEELYARD_CACHE": str(folder / "cache"),
+        "HF_HOME": str(folder / "hub"),
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_UPDATE_CHECK": "1",
         **({} if page == "README.md" else {"STEELYARD_URL": server.url, "STEELYARD_TOKEN": server.token}),
+        **({} if page == "README.md" else {"HF_ENDPOINT": server.url, "HF_TOKEN": server.token}),
     }
     examples = _BLOCK.findall(read(page))
     assert examples

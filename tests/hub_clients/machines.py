@@ -50,9 +50,10 @@ class Machine:
         )
 
     def _environment(self) -> dict[str, str]:
-        inherited = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
+        inherited = {name: os.environ[name] for name in ("LANG", "TMPDIR") if name in os.environ}
         return {
             **inherited,
+            "PATH": os.pathsep.join([str(self.environment.programs), os.environ["PATH"]]),
             "HOME": str(self.home),
             "HF_HOME": str(self.home / "hf"),
             "HF_ENDPOINT": self.endpoint,

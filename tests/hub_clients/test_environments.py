@@ -5,11 +5,19 @@ from pathlib import Path
 import pytest
 
 from tests.hub_clients import environments
-from tests.hub_clients.environments import MATRIX, QUICK, REQUIREMENTS, TRANSFORMERS, Environment, InstallationFailed
+from tests.hub_clients.environments import (
+    GIT_LFS,
+    MATRIX,
+    QUICK,
+    REQUIREMENTS,
+    TRANSFORMERS,
+    Environment,
+    InstallationFailed,
+)
 
 
 def test_every_pin_is_exact_and_every_file_of_pins_belongs_to_an_environment() -> None:
-    used = {path for each in (*MATRIX, TRANSFORMERS) for path in each.requirements}
+    used = {path for each in (*MATRIX, TRANSFORMERS, GIT_LFS) for path in each.requirements}
     assert used == set(REQUIREMENTS.glob("*.txt"))
     for path in used:
         lines = [line.partition("#")[0].strip() for line in path.read_text("utf-8").splitlines()]
