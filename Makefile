@@ -13,6 +13,8 @@ LOCK := uv pip compile --quiet --generate-hashes --universal --python-version 3.
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
+# The tests start a hundred servers: each would compile every module anew where the environment forbids it to keep them.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-all test-grid test-clients lint format bench lock clean
