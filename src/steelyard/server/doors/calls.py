@@ -99,6 +99,7 @@ def waits_for_the_store(handler: Callable[P, T]) -> Callable[P, Coroutine[Any, A
 KIB, MIB = 2**10, 2**20
 _ANONYMOUS = Actor(principal="anonymous", name="anonymous", read_only=True)
 MOST_KEYS = 2_000  # of a body: each unknown one would become a fault of its own
+MOST_ITEMS = 500_000  # in a body: of a megabyte of `{},` would be made thirty; a version has 100,000 files at most
 
 
 class CallRoute(APIRoute):
@@ -236,6 +237,8 @@ def parse_json(body: bytes) -> Any:
 
     A key that is there twice is refused, too: which of its values was meant, nobody can say (RFC 8259 section 4).
     """
+    if sum(map(body.count, (b"{", b"[", b","))) > MOST_ITEMS:
+        raise BadRequest(f"The body has more than {MOST_ITEMS} items in it; no operation reads so many.")
     try:
         parsed = from_json(body, allow_inf_nan=False)
         json.loads(body.decode(), object_pairs_hook=_refuse_repeated_keys)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import tracemalloc
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import cycle, islice
@@ -12,7 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from steelyard.server.doors.calls import parse_json
 from steelyard.server.doors.native.examples import BODIES
+from steelyard.server.errors import BadRequest
 from tests.house.people import oid_of
 from tests.server.doors.native.hostile_input.odd_json import NEVER_JSON, ODD_JSON
 from tests.server.doors.native.hostile_input.refusals import MOST_ERRORS, refused, taken_or_refused
@@ -192,6 +195,18 @@ def test_a_body_that_is_too_large_is_413_whether_it_says_so_or_not(victim: Victi
     for content in (body.ljust(most + 1), iter([body.ljust(most), b" "])):
         assert refused(victim.owner.post(path, content=content, headers=JSON)) == 413
     assert taken_or_refused(victim.owner.post(path, content=body.ljust(most), headers=JSON)) in (201, 409)
+
+
+def test_a_body_that_would_become_thirty_times_as_large_is_refused_unread(victim: Victim) -> None:
+    body = b"[" + b"{}," * 2_000_000 + b"{}]"
+    tracemalloc.start()
+    try:
+        with pytest.raises(BadRequest, match="items"):
+            parse_json(body)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+    assert refused(WRITINGS[0].send(victim, body)) == 400
 
 
 def test_more_artifacts_than_a_version_may_have_are_refused(victim: Victim) -> None:
