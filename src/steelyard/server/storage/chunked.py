@@ -11,7 +11,7 @@ import threading
 from array import array
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from types import TracebackType
@@ -68,18 +68,35 @@ class XorbPlace:
     """Where each chunk begins unpacked, and at the end how long all of them are."""
     stored_offsets: Sequence[int]
     """The same of the serialised form."""
+    blob_bytes: int = 0
+    """How long the blob is that it stands for a run of."""
 
     @property
     def object_bytes(self) -> int:
-        """How long the object behind has to be, at least."""
+        """How long the object behind has to be, at least, to be read."""
         return self.offset_bytes + (self.raw_offsets[-1] if self.is_raw else self.stored_offsets[-1])
 
 
-def place_xorb(key: str, chunks: Sequence[Chunk], *, is_raw: bool = False, offset_bytes: int = 0) -> XorbPlace:
+def place_xorb(
+    key: str, chunks: Sequence[Chunk], *, is_raw: bool = False, offset_bytes: int = 0, blob_bytes: int = 0
+) -> XorbPlace:
     """A xorb of these chunks. Many places are kept at a time: as arrays they take up a tenth of what tuples would."""
     raw = array("I", accumulate((chunk.raw_bytes for chunk in chunks), initial=0))
     stored = array("I", accumulate((chunk.stored_bytes for chunk in chunks), initial=0))
-    return XorbPlace(key, is_raw, offset_bytes, raw, stored)
+    return XorbPlace(key, is_raw, offset_bytes, raw, stored, blob_bytes)
+
+
+def is_complete(blob: StoredBlob | None, size_bytes: int) -> bool:
+    """Whether the store has so many bytes, and all chunks of what is made of chunks: a look, and not into them."""
+    if blob is None or blob.size_bytes < size_bytes:
+        return False
+    return not (isinstance(blob, ChunkedBlob) and blob.list_lost())
+
+
+def has_xorb(place: XorbPlace, blob: StoredBlob | None) -> bool:
+    """Whether a xorb's bytes are there. What stands over a blob that has lost some is lost with it, wherever it lies:
+    only who sends it again makes that blob whole, and cannot do so out of itself."""
+    return is_complete(blob, max(place.object_bytes, place.blob_bytes))
 
 
 class Recipes(Protocol):
@@ -210,7 +227,7 @@ class ChunkedBlob:
         """The numbers of xorbs that the store has not, or not whole: a look at each, and not into it."""
         numbers = dict.fromkeys(term.xorb_id for term in self._layout.terms)
         with self._lock:
-            return [xorb_id for xorb_id in numbers if self._find(xorb_id) is None]
+            return [xorb_id for xorb_id in numbers if self._find(xorb_id, has_xorb) is None]
 
     def close(self) -> None:
         with self._lock:
@@ -233,26 +250,45 @@ class ChunkedBlob:
 
     def _unpack(self, term: Term, offset: int, start: int, wanted: int) -> _Window:
         """Of the chunks of a term that begins at `offset` in the blob, those with the bytes `start` to `wanted`."""
-        found = self._find(term.xorb_id)
+        found = self._find(term.xorb_id, _has_run)
         if found is None:
             raise StorageFailed(_LOST)
         place, blob = found
         shift = place.raw_offsets[term.start] - offset  # from a place in the blob to one in the unpacked xorb
         first = bisect_right(place.raw_offsets, start + shift) - 1
         last = min(term.end, bisect_left(place.raw_offsets, wanted + shift))
-        content = _read_chunks(place, blob, first, last)
+        try:
+            content = _read_chunks(place, blob, first, last)
+        except StorageFailed:
+            moved = self._find_moved(term.xorb_id, place)
+            if moved is None:
+                raise
+            content = _read_chunks(*moved, first, last)
         if len(content) != place.raw_offsets[last] - place.raw_offsets[first]:
             raise StorageFailed(_WRONG)
         return _Window(place.raw_offsets[first] - shift, content)
 
-    def _find(self, xorb_id: int) -> tuple[XorbPlace, StoredBlob] | None:
+    def _find_moved(self, xorb_id: int, failed: XorbPlace) -> tuple[XorbPlace, StoredBlob] | None:
+        """Where a xorb lies that could not be read where it lay; None if that is still there."""
+        place = self._recipes.get_xorb(xorb_id, anew=True)
+        blob = None if place.key == failed.key else self._opened.find(place.key)
+        return None if blob is None else (place, blob)
+
+    def _find(
+        self, xorb_id: int, has: Callable[[XorbPlace, StoredBlob | None], bool]
+    ) -> tuple[XorbPlace, StoredBlob] | None:
         """A xorb and what has its bytes. Where that is not there, they may have come anew under another name."""
         for anew in (False, True):
             place = self._recipes.get_xorb(xorb_id, anew=anew)
             blob = self._opened.find(place.key)
-            if blob is not None and blob.size_bytes >= place.object_bytes:
+            if blob is not None and has(place, blob):
                 return place, blob
         return None
+
+
+def _has_run(place: XorbPlace, blob: StoredBlob | None) -> bool:
+    """Whether the xorb's own bytes can be there, however long the rest is."""
+    return blob is not None and blob.size_bytes >= place.object_bytes
 
 
 def _read_chunks(place: XorbPlace, blob: StoredBlob, first: int, last: int) -> bytes:

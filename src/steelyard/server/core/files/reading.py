@@ -13,7 +13,7 @@ from steelyard.server.core.files.weights import WeightFile, count_parameters
 from steelyard.server.db.tables import Version
 from steelyard.server.errors import StorageFailed
 from steelyard.server.storage import BlobStore, StoredBlob
-from steelyard.server.storage.chunked import ChunkedBlob
+from steelyard.server.storage.chunked import is_complete
 
 MOST_WEIGHT_FILES = 1_000  # of more than these the headers are not read: the size then tells the category
 
@@ -37,8 +37,7 @@ def open_key(store: BlobStore, key: str) -> StoredBlob:
 def is_whole(store: BlobStore, key: str, size_bytes: int) -> bool:
     """Whether the store has the bytes of that name, so many of them; of what is made of chunks, all of these."""
     with store.open(key) or nullcontext() as blob:
-        is_lacking = isinstance(blob, ChunkedBlob) and blob.list_lost()
-        return blob is not None and blob.size_bytes == size_bytes and not is_lacking
+        return blob is not None and blob.size_bytes == size_bytes and is_complete(blob, size_bytes)
 
 
 def plan_version(session: Session, trees: TreeCache, version: Version) -> Archive:

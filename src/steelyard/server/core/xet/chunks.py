@@ -21,7 +21,7 @@ from steelyard.server.db.engine import Database, in_batches
 from steelyard.server.db.tables import DedupChunk, Org, OrgXorb, Recipe, RecipeXorb, Xorb, utc_now
 from steelyard.server.errors import BadRequest, Conflict, NotFound, StorageFailed, TooLarge
 from steelyard.server.storage import BlobStore, StoredBlob
-from steelyard.server.storage.chunked import SerialisedXorb
+from steelyard.server.storage.chunked import SerialisedXorb, has_xorb
 from steelyard.server.xet import hashes
 from steelyard.server.xet.hashes import Hash
 from steelyard.server.xet.xorbs import TABLE_ROW_BYTES, Chunk, pack_table, unpack_table
@@ -136,7 +136,7 @@ def _look(database: Database, store: BlobStore, text: str) -> tuple[int | None, 
     if xorb is None or place is None:
         return None, False
     with store.open(place.key) or nullcontext() as blob:
-        is_whole = blob is not None and blob.size_bytes >= place.object_bytes
+        is_whole = has_xorb(place, blob)
     return (None, True) if is_whole else (xorb.id, False)
 
 

@@ -68,8 +68,9 @@ def place_of(session: Session, xorb: Xorb) -> XorbPlace:
     chunks = unpack_table(xorb.chunks)
     if xorb.key is not None:
         return place_xorb(xorb.key, chunks)
-    key = session.scalars(select(Blob.key).where(Blob.id == xorb.blob_id)).one()
-    return place_xorb(key, chunks, is_raw=True, offset_bytes=xorb.blob_offset_bytes)
+    blob = session.get_one(Blob, xorb.blob_id)
+    offset_bytes = xorb.blob_offset_bytes
+    return place_xorb(blob.key, chunks, is_raw=True, offset_bytes=offset_bytes, blob_bytes=blob.size_bytes)
 
 
 def _load_layout(session: Session, blob_id: int) -> Layout:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from itertools import cycle
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from steelyard.server.core import blobs
 from steelyard.server.core.arrivals.uploads import Room, Wanted, check_room
@@ -21,8 +22,8 @@ from steelyard.server.core.files.reading import is_whole
 from steelyard.server.core.xet import chunking, chunks, recipes
 from steelyard.server.core.xet.claims import CheckedFile, check_shard
 from steelyard.server.core.xet.layouts import RecipeBook
-from steelyard.server.db.engine import Database
-from steelyard.server.db.tables import Blob, Org, Recipe
+from steelyard.server.db.engine import Database, in_batches
+from steelyard.server.db.tables import Blob, Org, Recipe, Xorb
 from steelyard.server.errors import Invalid, StorageFailed, Unavailable
 from steelyard.server.names import Oid
 from steelyard.server.storage import BlobStore
@@ -142,6 +143,9 @@ def _keep_file(database: Database, store: BlobStore, org: Org, file: CheckedFile
     """One short transaction: the organisation holds these bytes, made so. What it held before stays as it was: whole
     bytes are chunked where they lie, else it would have them twice."""
     lost_key = _find_lost(database, store, oid)
+    if lost_key is not None:  # what stands over the lost bytes cannot bring them back
+        with ChunkedBlob(store, RecipeBook(database), file.layout) as blob:
+            _note_lost(database, blob)
     key = f"{oid.hex}.x{secrets.token_hex(4)[1:]}"
     with database.write() as session:
         if not chunks.touch(session, org.id, file.xorb_ids):
@@ -149,6 +153,8 @@ def _keep_file(database: Database, store: BlobStore, org: Org, file: CheckedFile
         is_new = oid not in blobs.find_held(session, org.id, [oid])
         if is_new:
             check_room(session, org, [Wanted(oid, file.size_bytes)], replace(room, free_bytes=None))
+        if lost_key is not None and _stands_over(session, oid, file):
+            raise Invalid("Some of these chunks lie in the file itself, whose bytes were lost. Push again.")
         kept_key = blobs.link(session, org.id, oid, file.size_bytes, key, lost_key=lost_key)
         blob_id = session.scalars(select(Blob.id).where(Blob.oid == oid)).one()
         if kept_key == key:
@@ -158,6 +164,11 @@ def _keep_file(database: Database, store: BlobStore, org: Org, file: CheckedFile
         if file.first is not None:
             chunks.add_dedup(session, file.layout.terms[0].xorb_id, [file.first])
         chunking.enqueue(session, [blob_id])
+
+
+def _stands_over(session: Session, oid: Oid, file: CheckedFile) -> bool:
+    over = select(Xorb.id).join(Blob, Blob.id == Xorb.blob_id).where(Blob.oid == oid)
+    return any(session.scalars(over.where(Xorb.id.in_(some))).first() for some in in_batches(file.xorb_ids))
 
 
 def _find_lost(database: Database, store: BlobStore, oid: Oid) -> str | None:
