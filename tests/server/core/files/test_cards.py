@@ -56,7 +56,7 @@ def test_a_mark_of_utf_8_and_windows_newlines_do_no_harm() -> None:
         "metrics: {1: 2}",
         f"metrics: {{accuracy: {'9' * 400}}}",
         f"metrics: {{accuracy: {'9' * 5_000}}}",
-        "metrics: {accuracy: 1e999, loss: 2.0e+999}",
+        "metrics: {accuracy: -2.0e+999, loss: 2.0e+999}",
         "metrics: {took: 1:30}",
         "metrics: {flags: 0x1f}",
     ],
@@ -70,6 +70,25 @@ def test_a_value_that_cannot_be_kept_is_left_out(front: str) -> None:
 def test_a_flat_map_of_metrics_is_measurements() -> None:
     card = read_card(b"---\nmetrics: {accuracy: 0.91, epochs: 3, note: good}\n---\n")
     assert card.metrics == {"accuracy": 0.91, "epochs": 3, "note": "good"}
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        "time: 1:30:00",
+        "seed: 0x1F",
+        "flags: 0b11",
+        "loss: .nan",
+        "most: -.inf",
+        "n: [1]",
+        "n: {a: 1}",
+        "n: true",
+        "1: 2",
+    ],
+)
+def test_a_metric_that_cannot_be_kept_takes_no_other_along(odd: str) -> None:
+    card = read_card(f"---\nmetrics:\n  accuracy: 0.91\n  {odd}\n  note: good\n---\n".encode())
+    assert card.metrics == {"accuracy": 0.91, "note": "good"}
 
 
 def test_what_looks_like_a_number_or_a_date_is_kept_as_it_was_written() -> None:

@@ -75,8 +75,33 @@ def test_each_rule_of_git_is_followed(git: Path, text: str, ignored: list[str]) 
     assert left_out(text, PATHS) == set(ignored) == asked(git, text, PATHS)
 
 
+CHARACTERS = ["a", "b", "c", "-", "!", "^", "[", "]", "\\", "*", "a]", "*]", "a["]
+
+
+@pytest.mark.parametrize(
+    ("text", "ignored"),
+    [
+        ("[a\\-c]", ["a", "-", "c"]),
+        ("[a-\\c]", ["a", "b", "c"]),
+        ("[c-a]", ["c"]),
+        ("[a\\*]", ["a", "*"]),
+        ("[\\!a]", ["a", "!"]),
+        ("[\\^\\]\\\\]", ["^", "]", "\\"]),
+        ("[]-]", ["]", "-"]),
+        ("[^]\\-a-c]", ["!", "^", "[", "\\", "*"]),
+        ("a[", []),
+        ("[!]", []),
+        ("a\\[", ["a["]),
+    ],
+)
+def test_a_class_of_characters_is_read_as_git_reads_it(git: Path, text: str, ignored: list[str]) -> None:
+    assert left_out(text, CHARACTERS) == set(ignored) == asked(git, text, CHARACTERS)
+
+
 _part = st.lists(
-    st.sampled_from(["a", "b", "ab", "*", "?", "[ab]", "[!a]", "[^b]", "\\*", "\\a", ".", " ", "#", "!"]),
+    st.sampled_from(
+        ["a", "b", "ab", "*", "?", "[ab]", "[!a]", "[^b]", "[a\\-c]", "[", "\\*", "\\a", ".", " ", "#", "!"]
+    ),
     min_size=1,
     max_size=3,
 ).map("".join)
@@ -87,7 +112,7 @@ _pattern = st.builds(
     st.lists(_part | st.just("**"), min_size=1, max_size=3),
     st.sampled_from(["", "", "/", "/**"]),
 )
-_names = st.sampled_from(["a", "b", "ab", "a.b", "*", "#a", "!a", "a b", "." * 3 + "a"])
+_names = st.sampled_from(["a", "b", "-", "ab", "a.b", "*", "#a", "!a", "a b", "." * 3 + "a"])
 _paths = st.lists(st.lists(_names, min_size=1, max_size=4).map("/".join), min_size=1, max_size=20)
 
 

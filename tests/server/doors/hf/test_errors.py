@@ -119,6 +119,9 @@ def test_whatever_an_error_quotes_it_fits_a_header_and_a_body(text: str) -> None
         ("/tiny/resolve/main/a", True),
         ("/acme/tiny/raw/main/a", True),
         ("/api/v1", False),
+        ("/api/", False),
+        ("/api/v10/x", False),
+        ("/api/v2", False),
         ("/api/v1/org/acme/models/tiny/1.0.0/files/x/resolve/y", False),
         ("/api", False),
         ("/docs", False),
@@ -136,6 +139,8 @@ def test_each_caller_is_answered_in_the_dialect_of_his_door(make_registered: Mak
     assert client.get("/api/nothing").json().keys() == {"error"}
     assert client.get("/api/v1/nothing").json().keys() == {"code", "detail", "type"}
     assert client.get("/nothing").json().keys() == {"code", "detail", "type"}
+    for path in ("/api/", "/api/v10/x", "/api/v2"):
+        assert "`/docs`" in client.get(path).json()["detail"]
     huge = client.get("/api/models/a/b", headers={"X-Huge": "x" * 40_000})
     assert (huge.status_code, huge.json().keys()) == (400, {"error"})
 

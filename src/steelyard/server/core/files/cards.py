@@ -168,12 +168,11 @@ def _texts(value: Any, most: int) -> list[str] | None:
 
 
 def _metrics(value: Any) -> dict[str, float | int | str] | None:
-    """A flat map of finite numbers or texts; a card's list of metric names is no measurement."""
-    if not isinstance(value, dict) or not 0 < len(value) <= _MOST_METRICS:
+    """A flat map of finite numbers or texts, without what is neither; a list of metric names is no measurement."""
+    if not isinstance(value, dict) or len(value) > _MOST_METRICS:
         return None
     found = {key: _metric(item) for key, item in value.items() if _is_named(key)}
-    whole = {key: item for key, item in found.items() if item is not None}
-    return whole if len(whole) == len(value) else None
+    return {key: item for key, item in found.items() if item is not None} or None
 
 
 def _is_named(key: Any) -> bool:

@@ -2,7 +2,8 @@
 
 A shell pattern becomes a regular expression by `fnmatch`, whose groups are atomic: a star that has found its place is
 not tried again, so that no pattern takes time that grows faster than its length and the name's
-(docs/decisions/0021-gitignore-by-fnmatch.md). Named classes of characters, `[[:alpha:]]`, are not known.
+(docs/decisions/0021-gitignore-by-fnmatch.md). Classes of characters and escapes are read here, since Git means others;
+named classes, `[[:alpha:]]`, are not known.
 """
 
 import fnmatch
@@ -20,7 +21,9 @@ _LONGEST_PATH = 1_024  # a longer one is no file's
 _MOST_STEPS = 1_000_000  # about a second
 _STEP_CHARACTERS = 500  # of a name, times those of the pattern, that one step compares
 
-_ESCAPE = re.compile(r"\\(.?)|\[\^", re.DOTALL)
+# What `fnmatch` reads in another way than Git: classes of characters, escapes, and what never fits.
+_OTHERWISE = re.compile(r"\[([!^]?+)((?:\\.|[^\\])(?:\\.|[^]\\])*)\]|\\(.?)|[\[\0]", re.DOTALL)
+_MEMBER = re.compile(r"\\?(.)(?:-\\?(.))?", re.DOTALL)
 _TRAILING_SPACES = re.compile(r"(?<!\\) +\Z")
 
 
@@ -125,15 +128,23 @@ def _ends_in_escape(pattern: str) -> bool:
 
 
 def _part(name: str) -> _Part:
-    return _Part(name, re.compile(fnmatch.translate(_ESCAPE.sub(_respell, name))))
+    forms = (_form(found) for found in _OTHERWISE.finditer(name))
+    translated = fnmatch.translate(_OTHERWISE.sub("\0", name))
+    return _Part(name, re.compile(re.sub("\0", lambda _: next(forms), translated)))
 
 
-def _respell(found: re.Match[str]) -> str:
-    """Git's escapes as `fnmatch` writes them."""
-    escaped = found[1]
-    if escaped is None:
-        return "[!"
-    return f"[{escaped}]" if escaped and escaped in "*?[" else escaped
+def _form(found: re.Match[str]) -> str:
+    """A regular expression that fits one character, as Git means it."""
+    negated, members, escaped = found.groups()
+    if members is not None:
+        return f"[{'^' if negated else ''}{_MEMBER.sub(_member, members)}]"
+    return "(?!)" if escaped is None else re.escape(escaped)
+
+
+def _member(found: re.Match[str]) -> str:
+    """A character or a range of a class; of a range the wrong way round Git takes the first."""
+    first, last = re.escape(found[1]), found[2]
+    return first if last is None or last < found[1] else f"{first}-{re.escape(last)}"
 
 
 def _too_much(why: str) -> Invalid:

@@ -16,7 +16,7 @@ from steelyard.server.errors import EntryNotFound, Invalid, NotFound, RegistryEr
 
 _CODES: Mapping[type[RegistryError], str] = {RevisionNotFound: "RevisionNotFound", EntryNotFound: "EntryNotFound"}
 _STATUSES: Mapping[int, int] = {Invalid.status: 400}  # of which clients raise `BadRequestError`
-_OURS = re.compile(r"/api/(?!v1(/|$))|/(?!api/)[^/]+/([^/]+/)*(resolve|raw)/")
+_OURS = re.compile(r"/api/(?!v[0-9]+(/|$)|$)|/(?!api/)[^/]+/([^/]+/)*(resolve|raw)/")
 _BARE_MODEL = r"/api/models/[^/]+(/(revision|tree|commits|paths-info)/.*)?$"
 _OTHERS = "(datasets|spaces|kernels|buckets)"
 _OF_A_REPO = re.compile(
