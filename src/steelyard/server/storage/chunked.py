@@ -106,8 +106,8 @@ class Recipes(Protocol):
         """What the blob of that chunked key is made of; None where there is no such blob."""
         ...
 
-    def get_xorb(self, xorb_id: int, *, anew: bool = False) -> XorbPlace:
-        """Where a xorb is; with `anew`, whatever was answered before. Raises `StorageFailed` where none is known."""
+    def find_xorb(self, xorb_id: int, *, anew: bool = False) -> XorbPlace | None:
+        """Where a xorb is; with `anew`, whatever was answered before. None where none is known (any more)."""
         ...
 
 
@@ -156,9 +156,9 @@ class ChunkedStore:
 
     def open_xorb(self, xorb_id: int) -> StoredBlob:
         """The serialised form of a xorb. Raises `StorageFailed` where it is lost."""
-        place = self._recipes.get_xorb(xorb_id)
-        blob = self.open(place.key)
-        if blob is None:
+        place = self._recipes.find_xorb(xorb_id)
+        blob = None if place is None else self.open(place.key)
+        if place is None or blob is None:
             raise StorageFailed(_LOST)
         return SerialisedXorb(blob, place) if place.is_raw else blob
 
@@ -270,8 +270,10 @@ class ChunkedBlob:
 
     def _find_moved(self, xorb_id: int, failed: XorbPlace) -> tuple[XorbPlace, StoredBlob] | None:
         """Where a xorb lies that could not be read where it lay; None if that is still there."""
-        place = self._recipes.get_xorb(xorb_id, anew=True)
-        blob = None if place.key == failed.key else self._opened.find(place.key)
+        place = self._recipes.find_xorb(xorb_id, anew=True)
+        if place is None or place.key == failed.key:
+            return None
+        blob = self._opened.find(place.key)
         return None if blob is None else (place, blob)
 
     def _find(
@@ -279,9 +281,9 @@ class ChunkedBlob:
     ) -> tuple[XorbPlace, StoredBlob] | None:
         """A xorb and what has its bytes. Where that is not there, they may have come anew under another name."""
         for anew in (False, True):
-            place = self._recipes.get_xorb(xorb_id, anew=anew)
-            blob = self._opened.find(place.key)
-            if blob is not None and has(place, blob):
+            place = self._recipes.find_xorb(xorb_id, anew=anew)
+            blob = None if place is None else self._opened.find(place.key)
+            if place is not None and blob is not None and has(place, blob):
                 return place, blob
         return None
 

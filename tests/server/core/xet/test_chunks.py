@@ -3,12 +3,13 @@
 import hashlib
 from collections.abc import Callable
 from random import Random
+from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from steelyard.server.core.arrivals.uploads import Room
-from steelyard.server.core.xet import chunks, recipes
+from steelyard.server.core.xet import chunks, recipes, shards
 from steelyard.server.core.xet.chunks import find_dedup
 from steelyard.server.db.tables import Blob, Org, OrgXorb, Recipe, Xorb, utc_now
 from steelyard.server.errors import BadRequest, Invalid, RangeNotSatisfiable, TooLarge
@@ -112,6 +113,23 @@ def test_the_same_file_again_is_not_read_again(sender: Sender, monkeypatch: pyte
     sender.make(*FILE)
     monkeypatch.setattr("steelyard.server.core.xet.shards._read_whole", None)
     assert sender.say(told(FILE))[-1] == (len(content_of(FILE)), len(content_of(FILE)))
+
+
+def test_chunks_that_go_while_a_file_is_verified_are_wanted_again(
+    sender: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clean-up without grace may be faster than any push."""
+    sender.send(FIRST)
+    read_whole = shards._read_whole
+
+    def read_too_late(*args: Any) -> Any:
+        with sender.registry.database.write() as session:
+            session.execute(delete(Xorb))
+        return read_whole(*args)
+
+    monkeypatch.setattr("steelyard.server.core.xet.shards._read_whole", read_too_late)
+    with pytest.raises(Invalid, match="Push again"):
+        sender.say(told([Part(FIRST)]))
 
 
 def test_how_far_a_verification_is_is_told(sender: Sender) -> None:

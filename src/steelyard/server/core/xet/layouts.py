@@ -44,17 +44,20 @@ class RecipeBook:
                 return None
             return self._layouts.get(key, lambda: _load_layout(session, blob_id))
 
-    def get_xorb(self, xorb_id: int, *, anew: bool = False) -> XorbPlace:
-        """Where a xorb lies. Raises `StorageFailed` where the registry has none of that number."""
+    def find_xorb(self, xorb_id: int, *, anew: bool = False) -> XorbPlace | None:
+        """Where a xorb lies; None where the registry has none of that number: clean-up may have been faster."""
         if anew:
             self._xorbs.forget(xorb_id)
-        return self._xorbs.get(xorb_id, lambda: self._load_xorb(xorb_id))
+        try:
+            return self._xorbs.get(xorb_id, lambda: self._load_xorb(xorb_id))
+        except LookupError:
+            return None
 
     def _load_xorb(self, xorb_id: int) -> XorbPlace:
         with self._database.read() as session:
             xorb = session.get(Xorb, xorb_id)
             if xorb is None:
-                raise StorageFailed("The registry has no record of some of this file's chunks.")
+                raise LookupError(xorb_id)
             return place_of(session, xorb)
 
 
