@@ -154,6 +154,41 @@ class Token(Table):
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]
+    identity_id: Mapped[int | None]  # made for one session, of this identity; no foreign key, as with versions
+
+
+class BrowserSession(Table):
+    """Somebody signed in to the web pages, with a token: the session dies with it, and can do no more. Its secret
+    changes now and then; `former_sha256` is the one before, good until `former_until`, which is null while nobody has
+    come with the new one.
+    """
+
+    __tablename__ = "browser_sessions"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    uuid: Mapped[str] = mapped_column(line(36), unique=True, default=_new_uuid)
+    secret_sha256: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
+    former_sha256: Mapped[bytes | None] = mapped_column(LargeBinary(32), index=True)
+    former_until: Mapped[datetime | None]
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), index=True)
+    token_id: Mapped[int] = mapped_column(ForeignKey("tokens.id"), index=True)
+    agent: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+    rotated_at: Mapped[datetime] = mapped_column(default=utc_now)
+    used_at: Mapped[datetime] = mapped_column(default=utc_now)
+    expires_at: Mapped[datetime]
+
+
+class Identity(Table):
+    """Who a person is to an OpenID provider: `subject` is what that one calls him, and never changes."""
+
+    __tablename__ = "identities"
+    __table_args__ = (UniqueConstraint("issuer", "subject"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    uuid: Mapped[str] = mapped_column(line(36), unique=True, default=_new_uuid)
+    issuer: Mapped[str] = mapped_column(line(255))
+    subject: Mapped[str] = mapped_column(line(255))
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), index=True)
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
 
 
 class Model(Table):
@@ -250,6 +285,8 @@ class Version(Table):
         UniqueConstraint("model_id", "version"),
         # Read backwards, this index gives a model's versions in their order, and its latest as the first row.
         Index("ix_versions_order", "model_id", "standing", "precedence", "id"),
+        # What was taken of a model is added up without reading its versions, which are long rows.
+        Index("ix_versions_downloads", "model_id", "download_count"),
     )
     id: Mapped[int] = mapped_column(primary_key=True)
     uuid: Mapped[str] = mapped_column(line(36), unique=True, default=_new_uuid)
@@ -273,6 +310,7 @@ class Version(Table):
     license: Mapped[str | None] = mapped_column(Text)
     pretty_name: Mapped[str | None] = mapped_column(Text)
     size_category: Mapped[str | None] = mapped_column(line(100))
+    parameter_count: Mapped[int | None]
     tags: Mapped[list[Any] | None]
     language: Mapped[list[Any] | None]
     task_categories: Mapped[list[Any] | None]
@@ -284,6 +322,21 @@ class Version(Table):
     created_by_user_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
     updated_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class VersionParent(Table):
+    """A version was made from a model here, as `Version.parents` has it: by this is found what was made from a model.
+    `parent_version` is the number that the version names of it, or empty.
+    """
+
+    __tablename__ = "version_parents"
+    __table_args__ = (
+        Index("ix_version_parents_parent", "parent_model_id", "parent_version", "version_id"),
+        {"sqlite_with_rowid": False},
+    )
+    version_id: Mapped[int] = mapped_column(ForeignKey("versions.id", ondelete="CASCADE"), primary_key=True)
+    parent_model_id: Mapped[int] = mapped_column(ForeignKey("models.id", ondelete="CASCADE"), primary_key=True)
+    parent_version: Mapped[str] = mapped_column(line(120), primary_key=True)
 
 
 class ModelFacet(Table):
@@ -512,6 +565,7 @@ class DownloadHit(Table):
     """One version, one caller, one hour: what `download_count` counts once."""
 
     __tablename__ = "download_hits"
+    __table_args__ = (Index("ix_download_hits_hour", "version_id", "hour"),)
     version_id: Mapped[int] = mapped_column(ForeignKey("versions.id", ondelete="CASCADE"), primary_key=True)
     principal: Mapped[str] = mapped_column(line(64), primary_key=True)
     hour: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
