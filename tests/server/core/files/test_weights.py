@@ -1,6 +1,5 @@
 """Counting parameters: the real layouts count right, and no bytes whatever make it fail, linger or read much."""
 
-import json
 import math
 import struct
 import time
@@ -11,53 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steelyard.server.core.files.weights import WeightFile, count_parameters, size_category
-
-U64_MAX = 2**64 - 1
-
-
-def file(path: str, content: bytes, size_bytes: int | None = None) -> WeightFile:
-    """A file of these bytes, which may say that it is longer: nobody builds gigabytes for a test."""
-    size = len(content) if size_bytes is None else size_bytes
-    return WeightFile(path, size, lambda start, length: content[start : start + length])
-
-
-def safetensors(shapes: Mapping[str, Sequence[int]], metadata: Mapping[str, str] | None = None) -> bytes:
-    """A whole file of 32-bit zeros, as the reference implementation lays it out: header padded to 8 bytes."""
-    header: dict[str, object] = {"__metadata__": metadata} if metadata is not None else {}
-    offset = 0
-    for name, shape in shapes.items():
-        end = offset + 4 * math.prod(shape)
-        header[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [offset, end]}
-        offset = end
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    return safetensors_of(text, bytes(offset))
-
-
-def safetensors_of(header: bytes, data: bytes = bytes(1024)) -> bytes:
-    return struct.pack("<Q", len(header)) + header + data
-
-
-def gguf_string(text: str) -> bytes:
-    return struct.pack("<Q", len(text.encode())) + text.encode()
-
-
-def gguf_header(tensor_count: int, pair_count: int, version: int = 3) -> bytes:
-    return b"GGUF" + struct.pack("<IQQ", version, tensor_count, pair_count)
-
-
-def gguf_tensor(name: str, shape: Sequence[int]) -> bytes:
-    return gguf_string(name) + struct.pack(f"<I{len(shape)}QIQ", len(shape), *shape, 0, 0)
-
-
-def gguf_pair(key: str, kind: int, value: bytes) -> bytes:
-    return gguf_string(key) + struct.pack("<I", kind) + value
-
-
-def gguf_array(kind: int, values: Sequence[bytes]) -> bytes:
-    return struct.pack("<IQ", kind, len(values)) + b"".join(values)
-
+from steelyard.server.core.files.heads import WeightFile
+from steelyard.server.core.files.weights import count_parameters, size_category
+from tests.server.core.files.weight_files import (
+    U64_MAX,
+    file,
+    gguf_array,
+    gguf_header,
+    gguf_pair,
+    gguf_string,
+    gguf_tensor,
+    safetensors,
+    safetensors_of,
+)
 
 GGUF_PAIRS = [gguf_pair("s", 8, gguf_string("llama ü")), gguf_pair("b", 7, b"\1")]
 GGUF_PAIRS += [gguf_pair(f"n{kind}", kind, bytes(1)) for kind in (0, 1)]

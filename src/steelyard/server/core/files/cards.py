@@ -69,11 +69,26 @@ def find_fault(readme: bytes) -> str | None:
 
 def _front_matter(readme: bytes) -> str:
     """What stands between a first line `---` and the next; nothing without both."""
-    lines = readme[:MOST_README_BYTES].decode("utf-8-sig", "replace").splitlines()
+    lines = _lines_of(readme)
+    return "\n".join(lines[1 : _end_of_front(lines)])
+
+
+def text_of(readme: bytes) -> str:
+    """What is written below the front matter."""
+    lines = _lines_of(readme)
+    end = _end_of_front(lines)
+    return "\n".join(lines[end + 1 if end else 0 :])
+
+
+def _lines_of(readme: bytes) -> list[str]:
+    return readme[:MOST_README_BYTES].decode("utf-8-sig", "replace").splitlines()
+
+
+def _end_of_front(lines: list[str]) -> int:
+    """The line that ends it; 0 where there is none."""
     if not lines or lines[0].rstrip() != "---":
-        return ""
-    end = next((index for index, line in enumerate(lines[1:], start=1) if line.rstrip() == "---"), 0)
-    return "\n".join(lines[1:end])
+        return 0
+    return next((index for index, line in enumerate(lines[1:], start=1) if line.rstrip() == "---"), 0)
 
 
 class _Number(str):

@@ -8,8 +8,10 @@ from sqlalchemy.orm import Session
 from steelyard.server.core import blobs
 from steelyard.server.core.blobs import HeldBlob
 from steelyard.server.core.files.archive import Archive, ArchiveFile, plan_archive
+from steelyard.server.core.files.heads import WeightFile
+from steelyard.server.core.files.tensors import ALL, Header, Wanted, read_header
 from steelyard.server.core.files.trees import File, TreeCache
-from steelyard.server.core.files.weights import WeightFile, count_parameters
+from steelyard.server.core.files.weights import count_parameters
 from steelyard.server.db.tables import Version
 from steelyard.server.errors import StorageFailed
 from steelyard.server.storage import BlobStore, StoredBlob
@@ -53,12 +55,17 @@ def count_parameters_of(store: BlobStore, weights: Sequence[tuple[str, HeldBlob]
     """How many parameters the headers of these files tell of; None where they do not, or are too many to read."""
     if not 0 < len(weights) <= MOST_WEIGHT_FILES:
         return None
-    return count_parameters([_weight_file(store, path, held) for path, held in weights])
+    return count_parameters([_weight_file(store, path, held.key, held.size_bytes) for path, held in weights])
 
 
-def _weight_file(store: BlobStore, path: str, held: HeldBlob) -> WeightFile:
+def read_header_of(store: BlobStore, file: File, key: str, wanted: Wanted = ALL) -> Header:
+    """The tensors and the metadata that the header of a file of weights tells of, as `tensors.read_header` has them."""
+    return read_header(_weight_file(store, file.path, key, file.size_bytes), wanted)
+
+
+def _weight_file(store: BlobStore, path: str, key: str, size_bytes: int) -> WeightFile:
     def read(start: int, length: int) -> bytes:
-        with open_key(store, held.key) as blob:
+        with open_key(store, key) as blob:
             return blob.read(start, length)
 
-    return WeightFile(path, held.size_bytes, read)
+    return WeightFile(path, size_bytes, read)
