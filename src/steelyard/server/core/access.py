@@ -130,15 +130,20 @@ def allow(actor: Actor, action: Action, org_id: int) -> None:
 
 def allow_writing(actor: Actor) -> None:
     """Raise unless the caller's credential may change anything at all."""
-    if actor.is_anonymous:
-        raise Unauthenticated("Authentication failed: this needs a token. Send `Authorization: Bearer <token>`.")
+    _allow_somebody(actor)
     if actor.read_only:
         raise Forbidden("This token only reads. Use a token that writes.")
 
 
 def allow_administering(actor: Actor, *, only_reading: bool = False) -> None:
     """Raise unless the caller is an instance admin with a credential that is not narrowed to an organisation."""
+    _allow_somebody(actor)
     if not only_reading:
         allow_writing(actor)
     if not actor.is_admin:
         raise Forbidden("Only an instance admin may do this.")
+
+
+def _allow_somebody(actor: Actor) -> None:
+    if actor.is_anonymous:
+        raise Unauthenticated("Authentication failed: this needs a token. Send `Authorization: Bearer <token>`.")

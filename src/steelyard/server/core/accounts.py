@@ -1,5 +1,6 @@
 """People: making, listing and disabling users, and the first of them."""
 
+from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy import func, select
@@ -14,6 +15,7 @@ from steelyard.server.db.tables import User, utc_now
 from steelyard.server.errors import AlreadyExists, Conflict, NotFound
 from steelyard.server.names import OrgSlug
 
+NOBODYS = frozenset({"anonymous", "system", "ticket"})  # who the trail and the log call so is no person
 _SYSTEM = Actor(principal="system", name="system", is_admin=True, token_uuid="system")  # noqa: S106 - no secret
 
 
@@ -49,6 +51,16 @@ def create_first_admin(session: Session, secret: str | None) -> NewToken | None:
     return token
 
 
+def create_introduced_user(
+    session: Session, caller: Actor, username: OrgSlug, email_address: str | None, *, issuer: str
+) -> User:
+    """Make a user whom an OpenID provider has introduced, without any token. Raises `AlreadyExists`."""
+    user = _add_person(session, username, email_address)
+    actor = replace(_SYSTEM, address=caller.address, request_id=caller.request_id)
+    record(session, actor, "user.create", username, org_id=own_org_id(session, user), issuer=issuer)
+    return user
+
+
 def _add_user(
     session: Session,
     username: str,
@@ -57,13 +69,18 @@ def _add_user(
     secret: str | None = None,
     expires_at: datetime | None = None,
 ) -> tuple[User, NewToken]:
-    if find_user(session, username) is not None:
+    user = _add_person(session, username, email_address)
+    return user, tokens.issue(session, user, name="first token", secret=secret, expires_at=expires_at)
+
+
+def _add_person(session: Session, username: str, email_address: str | None) -> User:
+    if username in NOBODYS or find_user(session, username) is not None:
         raise AlreadyExists(f"The user name '{username}' is taken.")
     user = User(username=username, email_address=email_address)
     session.add(user)
     session.flush()
     add_org(session, slug=username, name=username, owner=user)
-    return user, tokens.issue(session, user, name="first token", secret=secret, expires_at=expires_at)
+    return user
 
 
 def list_users(session: Session, actor: Actor, *, limit: int, after_id: int | None) -> list[User]:

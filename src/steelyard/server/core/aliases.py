@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from steelyard.server.core.access import Action, Actor, allow
@@ -45,11 +45,17 @@ def set_alias(
     return row
 
 
-def remove_alias(session: Session, actor: Actor, found: Found, version: Version, alias: str) -> None:
-    """Take an alias off a version; raises `NotFound` when it is not on this one."""
+def get_alias_at(session: Session, found: Found, version: Version, alias: str) -> Alias:
+    """The alias, if it points at this version; raises `NotFound` when it was moved or removed."""
     row = _find_alias(session, found.model.id, alias)
     if row is None or row.version_id != version.id:
         raise NotFound(f"'{alias}' is not an alias of {found.full_name}:{version.version}.")
+    return row
+
+
+def remove_alias(session: Session, actor: Actor, found: Found, version: Version, alias: str) -> None:
+    """Take an alias off a version; raises `NotFound` when it is not on this one."""
+    row = get_alias_at(session, found, version, alias)
     if row.protected:
         allow(actor, Action.PROTECT_ALIAS, found.org.id)
     session.delete(row)
@@ -58,11 +64,24 @@ def remove_alias(session: Session, actor: Actor, found: Found, version: Version,
 
 def list_aliases(session: Session, found: Found, *, limit: int, after: str | None) -> list[AliasState]:
     """A model's aliases by name, each with its history."""
-    query = select(Alias, Version.version).join(Version, Alias.version_id == Version.id)
-    query = query.where(Alias.model_id == found.model.id).order_by(Alias.alias).limit(limit)
-    rows = session.execute(query if after is None else query.where(Alias.alias > after)).all()
+    rows = list_places(session, found, limit=limit, after=after)
     moves = _moves_of(session, found.model.id, [alias.alias for alias, _ in rows])
     return [AliasState(alias, version, tuple(moves.get(alias.alias, ()))) for alias, version in rows]
+
+
+def list_places(session: Session, found: Found, *, limit: int, after: str | None = None) -> list[tuple[Alias, str]]:
+    """A model's aliases by name, each with the version that it points at: a history may be long."""
+    query = select(Alias, Version.version).join(Version, Alias.version_id == Version.id)
+    query = query.where(Alias.model_id == found.model.id).order_by(Alias.alias).limit(limit)
+    rows = session.execute(query if after is None else query.where(Alias.alias > after))
+    return [(alias, version) for alias, version in rows]
+
+
+def last_movers(session: Session, found: Found, names: Sequence[str]) -> dict[str, str]:
+    """Who moved each of these aliases last. For members."""
+    last = select(func.max(AliasMove.id)).where(AliasMove.model_id == found.model.id, AliasMove.alias.in_(names))
+    moves = select(AliasMove.alias, AliasMove.by).where(AliasMove.id.in_(last.group_by(AliasMove.alias)))
+    return dict(session.execute(moves).all())
 
 
 def aliases_of(session: Session, version_id: int) -> list[str]:

@@ -52,7 +52,7 @@ def list_catalog(
     head, published = aliased(Commit), aliased(Commit)
     column = _order(sort_by)
     query = (
-        select(Model, Org, Version, head, published, _downloads())
+        select(Model, Org, Version, head, published, downloads_of_model())
         .join(Org, Org.id == Model.org_id)
         .outerjoin(Version, Version.id == Model.latest_version_id)
         .outerjoin(published, published.id == Version.commit_id)
@@ -83,14 +83,15 @@ def _is_member(actor: Actor) -> ColumnElement[bool]:
     return Model.org_id.in_(actor.roles) if actor.roles else false()
 
 
-def _downloads() -> ScalarSelect[int]:
+def downloads_of_model() -> ScalarSelect[int]:
+    """How often any version of the model of a row was taken, as a column of a query of models."""
     total = select(func.coalesce(func.sum(Version.download_count), 0))
     return total.where(Version.model_id == Model.id).correlate(Model).scalar_subquery()
 
 
 def _order(sort_by: SortBy) -> ColumnElement[Any]:
     columns: dict[SortBy, Any] = {
-        "downloads": _downloads(),
+        "downloads": downloads_of_model(),
         "createdAt": Model.created_at,
         "lastModified": Model.updated_at,
     }

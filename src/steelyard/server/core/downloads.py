@@ -7,7 +7,7 @@ that serving a file costs no write: one per version, caller and hour.
 import threading
 import time
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, date, datetime, timedelta
 
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
@@ -19,6 +19,9 @@ from steelyard.server.db.tables import Download, DownloadHit, Model, Org, Token,
 from steelyard.server.errors import NotFound
 
 HOUR_SECONDS = 3600
+_DAY_HOURS = 24
+_EPOCH = date(1970, 1, 1)
+MOST_DAYS = 365
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,37 @@ def list_activity(
     total = session.scalar(select(func.count()).select_from(Download).where(*conditions)) or 0
     rows = session.scalars(select(Download).where(*conditions).order_by(Download.id.desc()).offset(offset).limit(limit))
     return list(rows), total
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """How often the versions of a model were taken on one day, in UTC."""
+
+    day: date
+    downloads: int
+
+
+def count_downloads(session: Session, found: Found) -> int:
+    """How often the versions that a model has were ever taken."""
+    total = select(func.coalesce(func.sum(Version.download_count), 0)).where(Version.model_id == found.model.id)
+    return int(session.scalar(total) or 0)
+
+
+def list_days(session: Session, found: Found, *, days: int, today: date | None = None) -> list[Day]:
+    """The downloads of a model on each of so many days, at most 365, up to and with today: those of the versions that
+    it has now."""
+    last = today or datetime.now(UTC).date()
+    first = last - timedelta(days=min(days, MOST_DAYS) - 1)
+    number = DownloadHit.hour // _DAY_HOURS
+    query = (
+        select(number, func.count())
+        .join(Version, Version.id == DownloadHit.version_id)
+        .where(Version.model_id == found.model.id, DownloadHit.hour >= (first - _EPOCH).days * _DAY_HOURS)
+        .group_by(number)
+    )
+    counted = {_EPOCH + timedelta(days=int(day)): count for day, count in session.execute(query)}
+    some = (first + timedelta(days=place) for place in range((last - first).days + 1))
+    return [Day(day, counted.get(day, 0)) for day in some]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, insert, or_, select
+from sqlalchemy import ColumnElement, Select, and_, delete, func, insert, or_, select
 from sqlalchemy.orm import Session, defer
 
 from steelyard.server.core import blobs
@@ -39,7 +39,7 @@ class FacetKind(StrEnum):
     TASK_CATEGORY = "task_categories"
 
 
-_NOT_LISTED = [defer(column) for column in (Version.description, Version.dataset_refs, Version.metrics)]
+NOT_LISTED = [defer(column) for column in (Version.description, Version.dataset_refs, Version.metrics)]
 SortBy = Literal["created_at", "name", "updated_at", "file_size_bytes"]
 
 
@@ -226,17 +226,17 @@ def list_models(
     limit: int,
 ) -> ModelPage:
     """A page of the models that the caller may see and the filter passes, each by its latest version."""
-    condition = and_(_in_scope(session, actor, slug, wanted), *_filters(wanted))
+    condition = and_(_in_scope(session, actor, slug, wanted), *passing(wanted))
     total = session.scalar(_joined(select(func.count())).where(condition)) or 0
     query = (
         _joined(select(Model, Org, Version))
-        .options(*_NOT_LISTED)
+        .options(*NOT_LISTED)
         .where(condition)
         .order_by(*_order(sort_by, descending=descending))
     )
     rows = session.execute(query.offset((page - 1) * limit).limit(limit)).all()
-    aliases = _aliases_of(session, [version.id for _, _, version in rows])
-    counts = _version_counts(session, [model.id for model, _, _ in rows])
+    aliases = aliases_of_versions(session, [version.id for _, _, version in rows])
+    counts = count_versions(session, [model.id for model, _, _ in rows])
     return ModelPage([Listed(m, o, v, tuple(aliases.get(v.id, ())), counts.get(m.id, 0)) for m, o, v in rows], total)
 
 
@@ -244,7 +244,7 @@ def get_facets(session: Session, actor: Actor, slug: str, wanted: ModelFilter) -
     """What can be filtered by in this scope, and how many pass the filter."""
     scope = _in_scope(session, actor, slug, wanted)
     total = session.scalar(_joined(select(func.count())).where(scope)) or 0
-    filtered = session.scalar(_joined(select(func.count())).where(and_(scope, *_filters(wanted)))) or 0
+    filtered = session.scalar(_joined(select(func.count())).where(and_(scope, *passing(wanted)))) or 0
     query = (
         _joined(select(ModelFacet.kind, ModelFacet.value))
         .join(ModelFacet, ModelFacet.model_id == Model.id)
@@ -270,20 +270,25 @@ def _in_scope(session: Session, actor: Actor, slug: str, wanted: ModelFilter) ->
     return and_(scope, visible_to(actor))
 
 
-def _filters(wanted: ModelFilter) -> list[ColumnElement[bool]]:
+def passing(wanted: ModelFilter) -> list[ColumnElement[bool]]:
+    """The conditions on `models` under which one passes the filter, whoever may see it."""
     conditions: list[ColumnElement[bool]] = []
     if wanted.name is not None:
         slug, _, name = wanted.name.rpartition("/")
         conditions.append(Model.name_key == name.lower())
-        conditions += [Org.slug == slug] if slug else []
+        conditions += [Model.org_id.in_(select(Org.id).where(Org.slug == slug))] if slug else []
     if wanted.search:
         conditions.append(_matches(wanted.search))
     for kind, values in wanted.facets.items():
         if values:
-            conditions.append(
-                exists().where(ModelFacet.model_id == Model.id, ModelFacet.kind == kind, ModelFacet.value.in_(values))
-            )
+            conditions.append(has_facet(kind, values))
     return conditions
+
+
+def has_facet(kind: FacetKind, values: Sequence[str]) -> ColumnElement[bool]:
+    """The condition on `models` under which one's latest version has any of these values."""
+    having = select(ModelFacet.model_id).where(ModelFacet.kind == kind, ModelFacet.value.in_(values))
+    return Model.id.in_(having)
 
 
 def _matches(search: str) -> ColumnElement[bool]:
@@ -302,7 +307,8 @@ def _order(sort_by: SortBy, *, descending: bool) -> list[ColumnElement[Any]]:
     return [column.desc(), Model.id.desc()] if descending else [column.asc(), Model.id.asc()]
 
 
-def _aliases_of(session: Session, version_ids: Sequence[int]) -> dict[int, list[str]]:
+def aliases_of_versions(session: Session, version_ids: Sequence[int]) -> dict[int, list[str]]:
+    """The aliases of each of these versions that has any, sorted."""
     found: dict[int, list[str]] = {}
     query = select(Alias.version_id, Alias.alias).where(Alias.version_id.in_(version_ids)).order_by(Alias.alias)
     for version_id, alias in session.execute(query):
@@ -310,6 +316,7 @@ def _aliases_of(session: Session, version_ids: Sequence[int]) -> dict[int, list[
     return found
 
 
-def _version_counts(session: Session, model_ids: Sequence[int]) -> dict[int, int]:
+def count_versions(session: Session, model_ids: Sequence[int]) -> dict[int, int]:
+    """How many versions each of these models has, yanked ones included; nothing of one that has none."""
     query = select(Version.model_id, func.count()).where(Version.model_id.in_(model_ids)).group_by(Version.model_id)
     return dict(session.execute(query).all())

@@ -16,7 +16,7 @@ from steelyard.server.core.files.weights import size_category
 from steelyard.server.core.history import commits
 from steelyard.server.core.history.commits import MAIN, Words, create_commit
 from steelyard.server.core.holding import get_held
-from steelyard.server.core.lineage import find_parents
+from steelyard.server.core.lineage.origins import find_parents, note_parents
 from steelyard.server.core.models import Found, create_model, find_model, latest_query, refresh_latest
 from steelyard.server.core.versions import find_version, standing_of
 from steelyard.server.db.tables import Commit, IdempotencyKey, Model, Org, SpentVersion, Tree, Version, utc_now
@@ -25,6 +25,7 @@ from steelyard.server.names import ModelName
 from steelyard.server.names import Version as SemVer
 
 Bump = Literal["major", "minor", "patch"]
+_MOST_PARAMETERS = 2**63 - 1  # a header may claim more, and no database counts so far
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,8 +257,10 @@ def _add_version(
     )
     version.framework = framework_of(new)
     version.size_category = said.size_category or size_category(parameters, tree.size_bytes)
+    version.parameter_count = parameters if parameters is not None and parameters <= _MOST_PARAMETERS else None
     session.add(version)
     session.flush()
+    note_parents(session, version)
     return version
 
 

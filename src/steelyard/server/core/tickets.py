@@ -16,7 +16,9 @@ from sqlalchemy.orm import Session
 from steelyard.server.db.tables import SigningKey
 from steelyard.server.errors import Forbidden, RegistryError
 
-Purpose = Literal["upload", "part", "complete", "download", "xet-read", "xet-write", "xet-data"]
+Purpose = Literal[
+    "upload", "part", "complete", "download", "xet-read", "xet-write", "xet-data", "form", "notice", "oidc", "identity"
+]
 
 
 @dataclass(frozen=True, slots=True)

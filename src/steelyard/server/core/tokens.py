@@ -50,8 +50,10 @@ def issue(
     access: Access = "write",
     expires_at: datetime | None = None,
     secret: str | None = None,
+    identity_id: int | None = None,
 ) -> NewToken:
-    """Make a token for a person or a service account; whoever calls has checked that it may be made."""
+    """Make a token for a person or a service account; whoever calls has checked that it may be made. One made for a
+    session has the `identity_id` by which it was begun."""
     secret = secret or PREFIX + secrets.token_urlsafe(32)
     token = Token(
         secret_sha256=digest(secret),
@@ -61,6 +63,7 @@ def issue(
         org_id=org_id,
         access=access,
         expires_at=expires_at,
+        identity_id=identity_id,
     )
     session.add(token)
     session.flush()

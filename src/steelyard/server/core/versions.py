@@ -118,6 +118,11 @@ def list_versions(session: Session, found: Found) -> tuple[list[str], Version | 
     return list(session.scalars(query)), session.scalar(latest_query(found.model.id))
 
 
+def list_highest(session: Session, found: Found, *, limit: int) -> list[str]:
+    """The numbers that come first in that order; without a latest version these are yanked."""
+    return list(session.scalars(versions_in_order(found.model.id).with_only_columns(Version.version).limit(limit)))
+
+
 def get_file(session: Session, trees: TreeCache, found: Found, version: Version, path: str) -> File:
     """One artifact; raises `NotFound`."""
     file = trees.get(session, version).files.get(path)

@@ -4,9 +4,7 @@ They are hashed here, by SHA-256 as all bytes are, and by Git's SHA-1, which is 
 """
 
 import hashlib
-import time
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from uuid import uuid4
@@ -14,13 +12,11 @@ from uuid import uuid4
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from steelyard.server.core import blobs
-from steelyard.server.core.arrivals import uploads
-from steelyard.server.core.arrivals.uploads import LINK_WITHIN_SECONDS, Room, Wanted
-from steelyard.server.core.files.reading import is_whole
+from steelyard.server.core.arrivals import unannounced
+from steelyard.server.core.arrivals.unannounced import Arrival
+from steelyard.server.core.arrivals.uploads import Room
 from steelyard.server.db.engine import Database
 from steelyard.server.db.tables import Blob, Org, OrgBlob
-from steelyard.server.errors import Conflict
 from steelyard.server.names import Oid
 from steelyard.server.storage import BlobStore
 
@@ -57,38 +53,15 @@ def content_of(data: bytes) -> Content:
 
 
 def keep(database: Database, store: BlobStore, org: Org, contents: Sequence[Content], room: Room) -> None:
-    """Have the organisation hold these bytes. Raises `TooLarge`. Whoever calls has asked whether the caller may.
-
-    Bytes first, then one short transaction, as every upload ends: see `proofs`.
-    """
+    """Have the organisation hold these bytes. Raises `TooLarge`. Whoever calls has asked whether the caller may."""
+    arrivals = [Arrival(content.oid, len(content.data), partial(_store, store, content)) for content in contents]
     by_oid = {content.oid: content for content in contents}
-    with database.read() as session:
-        held = blobs.find_held(session, org.id, by_oid)
-    damaged = uploads.find_damaged(store, held.values())
-    missing = [content for oid, content in by_oid.items() if oid not in held or oid in damaged]
-    with database.read() as session:
-        uploads.check_room(session, org, [Wanted(content.oid, len(content.data)) for content in missing], room)
-        known = blobs.find_keys(session, {content.oid for content in missing})
-    began = time.monotonic()
-    with ThreadPoolExecutor(uploads.LOOKS_AT_ONCE, thread_name_prefix="keeping") as threads:
-        keys = list(threads.map(partial(_store, store), missing))
-        lost = list(threads.map(partial(_find_lost, store, known), missing))
-    with database.write() as session:
-        if time.monotonic() > began + LINK_WITHIN_SECONDS:
-            raise Conflict("The server stood still while it kept these bytes. Send them again.")
-        kept = [
-            blobs.link(session, org.id, content.oid, len(content.data), key, lost_key=lost_key)
-            for content, key, lost_key in zip(missing, keys, lost, strict=True)
-        ]
-        blobs.touch(session, org.id, [blob.id for blob in held.values()])
-        _note(session, org.id, by_oid.values())
-    for key in set(keys) - set(kept):
-        store.delete(key)
+    unannounced.keep(database, store, org, arrivals, room, lambda session: _note(session, org.id, by_oid.values()))
 
 
-def _store(store: BlobStore, content: Content) -> str:
-    """The bytes under a key that no row has yet."""
-    stage_id, key = uuid4().hex, blobs.new_key(content.oid)
+def _store(store: BlobStore, content: Content, key: str) -> None:
+    """The bytes under this key."""
+    stage_id = uuid4().hex
     try:
         with store.stage(stage_id, 0) as writer:
             writer.write([content.data])
@@ -97,13 +70,6 @@ def _store(store: BlobStore, content: Content) -> str:
     except BaseException:
         store.discard(stage_id)
         raise
-    return key
-
-
-def _find_lost(store: BlobStore, known: Mapping[str, str], content: Content) -> str | None:
-    """The key by which the registry knows these bytes, where the store has no such bytes any more."""
-    key = known.get(content.oid)
-    return None if key is None or is_whole(store, key, len(content.data)) else key
 
 
 def _note(session: Session, org_id: int, contents: Iterable[Content]) -> None:

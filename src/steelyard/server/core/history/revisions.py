@@ -75,6 +75,13 @@ def find_head(session: Session, found: Found, branch: str) -> Commit | None:
     return commits.find_latest(session, found.model) if head is None and branch == MAIN else head
 
 
+def has_draft(session: Session, actor: Actor, found: Found) -> bool:
+    """Whether `main` has what no version has, as far as the caller may know."""
+    head = find_head(session, found, MAIN) if is_member(actor, found) else None
+    published = select(exists().where(Version.commit_id == head.id)) if head is not None and head.is_draft else None
+    return published is not None and not session.scalar(published)
+
+
 def _is_sayable(name: str) -> bool:
     """Whether every database can be asked for it."""
     return len(name) <= _MOST_CHARACTERS and "\0" not in name and name.isprintable()
