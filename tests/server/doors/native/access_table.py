@@ -27,8 +27,11 @@ PRIVATE = {
     "nothing":                "ok   ok   ok   ok   ok   ok   ok   ok   ok   ok   ok   ok   ok",
     "a ticket":               "ok   ok   ok   ok   ok   ok   ok   ok   ok   ok   ok   ok   ok",
     "a token":                "401  ok   ok   ok   ok   ok   ok   ok   ok   ok   401  401  401",
+    "to look around":         "401  ok   ok   ok   ok   ok   ok   ok   ok   ok   401  401  401",
     "a person":               "401  ok   ok   ok   ok   ok   403  ok   ok   ok   401  401  401",
     "a person who writes":    "401  ok   ok   ok   ok   ok   404  ok   ok   403  401  401  401",
+    "a person, unnarrowed":   "401  ok   ok   ok   ok   ok   404  403  403  403  401  401  401",
+    "a person who may write": "401  ok   ok   ok   ok   ok   403  ok   ok   403  401  401  401",
     "an instance admin":      "401  403  403  403  403  ok   403  403  403  403  401  401  401",
     "to see the model":       "401  404  ok   ok   ok   404  ok   404  ok   ok   401  401  401",
     "to see the organisation":"401  404  ok   ok   ok   404  ok   404  ok   ok   401  401  401",
@@ -50,6 +53,7 @@ PUBLIC = PRIVATE | {
 
 OPENED = PUBLIC | {
     # with `anonymous_public` on
+    "to look around":         "ok   ok   ok   ok   ok   ok   ok   ok   ok   ok   401  401  401",
     "to see the model":       "ok   ok   ok   ok   ok   ok   ok   ok   ok   ok   401  401  401",
 }  # fmt: skip
 
@@ -70,10 +74,14 @@ DOWNLOAD = {"download_id", "status", "url", "expires_at", "filename"}
 DOWNLOAD_STATUS = {"download_id", "status", "url", "expires_at", "error"}
 ALIAS = {"alias", "name", "version"}
 VISIBILITY = {"is_public", "message"}
+TENSORS = _keys("name version path oid format parameters total matching tensors next_cursor metadata metadata_total")
 GRANT = {"casUrl", "accessToken", "exp"}
 CONFIG = {"app_version", "api_version", "deployment_mode", "website_url", "min_client_version", "limits", "doors"}
 PAGE = {"models", "page", "limit", "total", "total_pages", "has_next", "has_previous"}
+TIMELINE = (PAGE - {"models"}) | {"name", "latest", "versions"}
+METRIC_HISTORY = (PAGE - {"models"}) | {"name", "versions", "metrics", "is_cut"}
 FACETS = {"total", "filtered_total", "frameworks", "licenses", "size_categories", "tags", "task_categories"}
+LINEAGE = _keys("name version base_model origin nodes edges more_above more_below distinct_bytes shares_with")
 NAMED = {"name": "{unused}"}
 NEW_VERSION = {"version": "{number_unused}", "artifacts": {"model.safetensors": "{oid}"}}
 WANTED = {"operation": "upload", "objects": [{"oid": "0" * 64, "size": 1}]}
@@ -100,7 +108,9 @@ class Row:
     @property
     def is_personal(self) -> bool:
         """Whether each caller has things of his own to touch."""
-        return self.path.startswith("/user/api-keys/") or self.path == _DOWNLOAD
+        return (
+            self.path.startswith(("/user/api-keys/", "/user/identities/", "/user/sessions/")) or self.path == _DOWNLOAD
+        )
 
 
 _M, _V = "/org/{org}/models/{name}", "/org/{org}/models/{name}/{version}"
@@ -119,6 +129,11 @@ ROWS = [
     Row("GET", "/user/api-keys", "a token", 200, {"api_keys"}),
     Row("POST", "/user/api-keys", "a person", 201, API_KEY | {"key"}, {"name": "new"}, "token.create"),
     Row("DELETE", "/user/api-keys/{key_id}", "a person who writes", 204, audit="token.revoke"),
+    Row("GET", "/user/identities", "a token", 200, {"identities"}),
+    Row("DELETE", "/user/identities/{identity_id}", "a person, unnarrowed", 204, audit="identity.unlink"),
+    Row("GET", "/user/sessions", "a token", 200, {"sessions"}),
+    Row("DELETE", "/user/sessions", "a person who may write", 204),
+    Row("DELETE", "/user/sessions/{session_id}", "a person who writes", 204, audit="session.end"),
     # the instance
     Row("GET", "/users", "an instance admin", 200, {"users", "next_cursor"}),
     Row("POST", "/users", "an instance admin", 201, USER | {"key"}, {"username": "{unused}"}, "user.create"),
@@ -140,6 +155,8 @@ ROWS = [
     Row("DELETE", _BOT + "/api-keys/{key_id}", "an owner", 204, audit="token.revoke"),
     Row("GET", "/org/{org}/audit", "an owner who reads", 200, {"events", "next_cursor"}),
     # models
+    Row("GET", "/models", "to look around", 200, PAGE),
+    Row("GET", "/models/facets", "to look around", 200, FACETS),
     Row("GET", "/org/{org}/models", "to see the model", 200, PAGE),
     Row("GET", "/org/{org}/models/facets", "to see the model", 200, FACETS),
     Row("GET", "/org/{org}/models/activity", "a member", 200, {"items", "limit", "offset", "total"}),
@@ -147,11 +164,15 @@ ROWS = [
     Row("DELETE", _M, "an owner", 204, audit="model.delete"),
     Row("GET", _M + "/versions", "to see the model", 200, {"name", "versions", "latest"}),
     Row("POST", _M + "/versions", "a contributor", 201, DETAIL, NEW_VERSION, "version.publish"),
+    Row("GET", _M + "/versions/timeline", "to see the model", 200, TIMELINE),
+    Row("GET", _M + "/versions/metric-history", "to see the model", 200, METRIC_HISTORY),
+    Row("GET", _M + "/versions/downloads", "to see the model", 200, {"name", "total", "days"}),
     Row("GET", _M + "/compare", "to see the model", 200, {"name", "metric_keys", "versions"}),
     Row("PATCH", _M + "/visibility", "an owner", 200, VISIBILITY, w.other_visibility, "model.visibility",
         after=w.restore_visibility),
     Row("GET", _M + "/aliases", "to see the model", 200, {"aliases", "next_cursor"}),
     Row("GET", _V, "to see the model", 200, DETAIL),
+    Row("GET", _V + "/lineage", "to see the model", 200, LINEAGE),
     Row("DELETE", _V, "an owner", 204, audit="version.delete"),
     Row("POST", _V + "/aliases", "a contributor", 200, ALIAS, {"alias": "{unused}"}, "alias.set"),
     Row("DELETE", _V + "/aliases/{alias}", "a contributor", 204, audit="alias.remove"),
@@ -163,6 +184,7 @@ ROWS = [
     Row("GET", _DOWNLOAD, "to see the model", 200, DOWNLOAD_STATUS),
     Row("GET", _V + "/files/{path:path}", "to see the model", 200, WEIGHTS),
     Row("HEAD", _V + "/files/{path:path}", "to see the model", 200),
+    Row("GET", _V + "/tensors/{path:path}", "to see the model", 200, TENSORS),
     Row("POST", _M + "/blobs/batch", "a contributor", 200, {"transfer", "hash_algo", "objects"}, WANTED),
     Row("GET", _M + "/blobs/xet", "a contributor", 200, GRANT),
     Row("GET", _V + "/xet", "to see the model", 200, GRANT | {"files"}),

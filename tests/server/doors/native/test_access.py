@@ -160,9 +160,11 @@ def _reasons(row: Row, name: str) -> tuple[str, ...]:
     match row.demands, name:
         case "an instance admin", _:
             return ("Only an instance admin", "token only reads")
+        case "a person, unnarrowed", "here" | "elsewhere":
+            return ("narrowed to one organisation",)
         case _, "read_only":
             return ("token only reads",)
-        case "a person", _:
+        case "a person" | "a person who may write", _:
             return ("Only a person",)
         case _, "reader" | "contributor" | "service":
             return (

@@ -308,7 +308,11 @@ PREPARED: dict[str, Prepare] = {
     "head_model_archive": _with_download,
 }
 MODELS_OPERATIONS = sorted(
-    {*CONTRACT_OPERATIONS.values(), "head_model_artifact", "get_model_archive", "head_model_archive", "begin_uploads"}
+    {
+        *CONTRACT_OPERATIONS.values(),
+        *("head_model_artifact", "get_model_archive", "head_model_archive", "begin_uploads"),
+        *("list_visible_models", "get_visible_model_facets", "get_model_lineage", "list_model_downloads"),
+    }
 )
 
 
@@ -358,7 +362,10 @@ def test_the_curl_example_works_as_it_stands(
 
 @pytest.mark.parametrize(
     "operation_id",
-    ["get_user", "list_users", "create_user", "create_org", "create_api_key", "get_org", "list_audit_events"],
+    [
+        *("get_user", "list_users", "create_user", "create_org", "create_api_key", "get_org", "list_audit_events"),
+        "list_model_tensors",
+    ],
 )
 def test_the_curl_examples_around_the_models_work_too(
     operation_id: str, document: dict[str, Any], to_read: Registered

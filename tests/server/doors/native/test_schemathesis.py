@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.house import RunningServer, start_server
+from tests.house.openid import CLIENT_ID, CLIENT_SECRET, own_provider
 from tests.house.seaweed import seaweed
 from tests.server.doors.native.fuzzing.stock import Stock
 
@@ -60,14 +61,16 @@ def test_no_check_is_switched_off_and_no_operation_left_out() -> None:
 def _fuzz(folder: Path, *, examples: int, seed: int) -> dict[str, Any]:
     """Run it against a server of its own; answers its report."""
     store = {**seaweed().settings(), "store_direct": "true"}  # so that there is something to sign links for
-    server = start_server(folder / "data", port=None, **_SETTINGS, **store)
-    try:
-        with closing(Stock(server.url, server.token)) as stock:
-            stock.seed()
-            _write_identities(folder / "identities.json", admin=server.token, outsider=stock.user("outsider"))
-        done = _run(server, folder, "--max-examples", str(examples), "--seed", str(seed))
-    finally:
-        server.stop()
+    with own_provider() as provider:
+        known = {"oidc_issuer": provider.issuer, "oidc_client_id": CLIENT_ID, "oidc_client_secret": CLIENT_SECRET}
+        server = start_server(folder / "data", port=None, **_SETTINGS, **store, **known)
+        try:
+            with closing(Stock(server.url, server.token)) as stock:
+                stock.seed()
+                _write_identities(folder / "identities.json", admin=server.token, outsider=stock.user("outsider"))
+            done = _run(server, folder, "--max-examples", str(examples), "--seed", str(seed))
+        finally:
+            server.stop()
     assert done.returncode == 0, f"{done.stdout}\n{server.log[-5_000:]}"
     report: dict[str, Any] = json.loads((folder / "report.json").read_text())
     return report

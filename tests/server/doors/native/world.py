@@ -13,11 +13,11 @@ import httpx2
 from fastapi import FastAPI
 from sqlalchemy import select
 
-from steelyard.server.db.tables import AuditEvent
+from steelyard.server.db.tables import AuditEvent, Identity, User
 from tests.house import Person, Registered
 from tests.house.people import oid_of
 
-WEIGHTS = b"weights"
+WEIGHTS = b"\x02\0\0\0\0\0\0\0{}"  # safetensors without a tensor
 ORG = "acme"
 MISSING = {"org": "nowhere", "name": "absent"}
 QUERIES = {"/org/{org}/models/{name}/compare": "?versions=1.0.0&versions=1.0.0"}
@@ -169,6 +169,27 @@ class World:
         if made.status_code != 201:
             made = owner.post("/user/api-keys", {"name": "not his"})
         return {"key_id": made.json()["id"]}
+
+    def _identity_id(self, _values: dict[str, str], caller: Person, _path: str) -> dict[str, str]:
+        """An identity of the caller's own, or else of the owner's. Only browsers can link one, by way of a provider."""
+        with self.app.state.registry.database.write() as session:
+            name = caller.name if caller.name in ("reader", "contributor", "outsider", "admin") else f"{ORG}-owner"
+            user = session.scalars(select(User).where(User.username == name)).one()
+            identity = Identity(issuer="https://id.example.org", subject=self.new("subject"), user_id=user.id)
+            session.add(identity)
+            session.flush()
+            return {"identity_id": identity.uuid}
+
+    def _session_id(self, _values: dict[str, str], caller: Person, _path: str) -> dict[str, str]:
+        """A browser that the caller has signed in with his token, where he can; what only reads may end no other's."""
+        owner = self.callers["owner"]
+        holder = owner if caller is self.callers["read_only"] else caller
+        signed_in = self.registered.client.post("/-/login", data={"token": holder.token or ""}, follow_redirects=False)
+        if signed_in.status_code != 303:
+            holder = owner
+            self.registered.client.post("/-/login", data={"token": owner.token}, follow_redirects=False)
+        self.registered.client.cookies.clear()
+        return {"session_id": holder.get("/user/sessions").json()["sessions"][0]["id"]}
 
     def _download_id(self, values: dict[str, str], caller: Person, _path: str) -> dict[str, str]:
         path = f"/org/{ORG}/models/{values['name']}/1.0.0/download"

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from steelyard.server.core import accounts, audit, orgs, tokens
+from steelyard.server.core import accounts, audit, orgs, sessions, tokens
 from steelyard.server.core.access import Action, Role, allow_administering
 from steelyard.server.core.audit import AuditFilter
 from steelyard.server.core.limits import LimitedAction
@@ -75,6 +75,27 @@ def revoke_api_key(call: CallHere, key_id: UuidPath) -> None:
     """Revoke one of the caller's tokens."""
     with call.write(ACCOUNTS) as session:
         tokens.revoke_own_token(session, call.actor, key_id)
+
+
+@router.get("/user/sessions", tags=["user"])
+def list_sessions(call: CallHere) -> s.SessionList:
+    """List the browsers that the caller is signed in to the web pages with."""
+    with call.read() as session:
+        return s.SessionList(sessions=[answers.session_item(row) for row in sessions.list_own(session, call.actor)])
+
+
+@router.delete("/user/sessions", tags=["user"], **NO_CONTENT)
+def end_sessions(call: CallHere) -> None:
+    """Sign the caller out of the web pages everywhere."""
+    with call.write(ACCOUNTS) as session:
+        sessions.end_all(session, call.actor)
+
+
+@router.delete("/user/sessions/{session_id}", tags=["user"], **NO_CONTENT)
+def end_session(call: CallHere, session_id: UuidPath) -> None:
+    """Sign the caller out of one browser."""
+    with call.write(ACCOUNTS) as session:
+        sessions.end(session, call.actor, session_id)
 
 
 # --- users

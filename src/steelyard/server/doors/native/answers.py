@@ -7,11 +7,12 @@ from urllib.parse import quote
 from fastapi import Request, Response
 from sqlalchemy.orm import Session
 
-from steelyard.server.core import lineage
 from steelyard.server.core.access import Action, Actor, Role, may
 from steelyard.server.core.aliases import AliasState, aliases_of
+from steelyard.server.core.browsing import Shown
+from steelyard.server.core.lineage import origins
 from steelyard.server.core.models import Found, Listed
-from steelyard.server.db.tables import AuditEvent, Download, Org, ServiceAccount, Token, User, Version
+from steelyard.server.db.tables import AuditEvent, BrowserSession, Download, Org, ServiceAccount, Token, User, Version
 from steelyard.server.doors.calls import Call
 from steelyard.server.doors.native import schemas as s
 from steelyard.server.doors.ranges import if_none_match
@@ -36,6 +37,20 @@ def listed(session: Session, actor: Actor, row: Listed) -> s.ModelSummary:
     return summary(session, actor, found, row.latest, list(row.aliases), row.version_count)
 
 
+def shown(session: Session, actor: Actor, row: Shown) -> s.CatalogModel:
+    """A row of the list of all models."""
+    common = listed(session, actor, row.listed).model_dump()
+    latest = row.listed.latest
+    return s.CatalogModel(
+        **common,
+        file_size_bytes=latest.size_bytes,
+        parameter_count=latest.parameter_count,
+        total_downloads=row.downloads,
+        model_created_at=row.listed.model.created_at,
+        model_updated_at=row.listed.model.updated_at,
+    )
+
+
 def detail(session: Session, actor: Actor, found: Found, version: Version) -> s.ModelDetail:
     """A version in full, but for its files: those may be a hundred thousand, and stand rendered in memory."""
     yanked = version.yanked_at and s.Yanked(reason=version.yank_reason or "", at=version.yanked_at)
@@ -44,7 +59,7 @@ def detail(session: Session, actor: Actor, found: Found, version: Version) -> s.
         aliases=aliases_of(session, version.id),
         artifacts_hash=version.artifacts_hash,
         description=version.description,
-        created_by_email=lineage.created_by_email(session, actor, found, version),
+        created_by_email=origins.created_by_email(session, actor, found, version),
         dataset_refs=version.dataset_refs,
         file_size_bytes=version.size_bytes,
         metrics=version.metrics,
@@ -53,7 +68,7 @@ def detail(session: Session, actor: Actor, found: Found, version: Version) -> s.
 
 
 def _common(session: Session, actor: Actor, found: Found, version: Version) -> dict[str, Any]:
-    hidden = lineage.hidden_parents(session, actor, found, version)
+    hidden = origins.hidden_parents(session, actor, found, version)
     return {
         "id": version.uuid,
         "name": found.full_name,
@@ -63,11 +78,11 @@ def _common(session: Session, actor: Actor, found: Found, version: Version) -> d
         "framework": version.framework,
         "download_count": version.download_count,
         "is_public": found.model.is_public,
-        "origin": lineage.origin_for(actor, found, version, hidden),
+        "origin": origins.origin_for(actor, found, version, hidden),
         "summary": version.summary,
         "task": version.task,
         "architecture": version.architecture,
-        "base_model": lineage.base_model_for(version, hidden),
+        "base_model": origins.base_model_for(version, hidden),
         "license": version.license,
         "pretty_name": version.pretty_name,
         "size_category": version.size_category,
@@ -104,7 +119,7 @@ def compared(session: Session, actor: Actor, found: Found, version: Version) -> 
         created_at=version.created_at,
         task=version.task,
         architecture=version.architecture,
-        base_model=lineage.base_model_for(version, lineage.hidden_parents(session, actor, found, version)),
+        base_model=origins.base_model_for(version, origins.hidden_parents(session, actor, found, version)),
         aliases=aliases_of(session, version.id),
         tags=version.tags,
         dataset_refs=version.dataset_refs,
@@ -173,6 +188,17 @@ def api_key(token: Token, org: Org | None) -> s.ApiKey:
         created_at=token.created_at,
         expires_at=token.expires_at,
         last_used_at=token.last_used_at,
+    )
+
+
+def session_item(row: BrowserSession) -> s.SessionItem:
+    """A browser that somebody is signed in with."""
+    return s.SessionItem(
+        id=row.uuid,
+        agent=row.agent,
+        created_at=row.created_at,
+        last_used_at=row.used_at,
+        expires_at=row.expires_at,
     )
 
 

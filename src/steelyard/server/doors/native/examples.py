@@ -12,8 +12,8 @@ from typing import Any
 from steelyard.server.doors.native.parameters import EXAMPLES
 
 HOST = "https://example.com"
-BYTES = b"weights\n"
-OID = "sha256:1b465fa6b6bcbc06a3199e3d2d8aec35d37494a712f888b6d5536684dd89d0f0"
+BYTES = b"\x02\0\0\0\0\0\0\0{}"  # safetensors, without a tensor
+OID = "sha256:411a485216e432ece6b9af94fa32154cf79a2a56d4f81266baa50063f45092bd"
 TOKEN = "<token>"  # noqa: S105 - a placeholder
 
 _PATH = {
@@ -21,6 +21,8 @@ _PATH = {
     "download_id": "<download-id>",
     "upload_id": "<upload-id>",
     "key_id": "<key-id>",
+    "session_id": "<session-id>",
+    "identity_id": "<identity-id>",
 }
 _QUERY = {"versions": "versions=1.0.0&versions=1.1.0", "ticket": "ticket=<ticket>"}
 

@@ -42,6 +42,8 @@ _LINKS: dict[tuple[str, str], dict[str, dict[str, str]]] = {
     ("publish_model", "201"): {
         "get_model_latest": _MODEL,
         "list_model_versions": _MODEL,
+        "list_version_timeline": _MODEL,
+        "list_metric_history": _MODEL,
         "update_model_visibility": _MODEL,
         "delete_whole_model": _MODEL,
         "get_model_detail": _NEW_VERSION,

@@ -17,16 +17,15 @@ from steelyard.server.doors.native.calls import NativeRoute, PublicRoute
 from steelyard.server.doors.native.documentation import CONDITIONAL, CREATED, DETAIL, NO_CONTENT, errors
 from steelyard.server.doors.native.parameters import (
     AliasPath,
+    ChosenFacets,
     ExactVersionPath,
     IdempotencyKey,
     Limit200,
     NamePath,
     OrgPath,
     ReferencePath,
-    ReferenceText,
     SearchText,
     UuidPath,
-    Values,
     VersionOrLatestPath,
 )
 
@@ -35,24 +34,9 @@ writes = APIRouter(prefix="/org/{org}", tags=["models"], route_class=NativeRoute
 
 
 async def _filter(
-    name: SearchText = None,
-    search: SearchText = None,
-    tags: Values = None,
-    license: Values = None,  # noqa: A002 - the contract's name
-    task_categories: Values = None,
-    framework: Values = None,
-    size_category: Values = None,
-    include_public: bool = False,
+    chosen: ChosenFacets, name: SearchText = None, search: SearchText = None, include_public: bool = False
 ) -> ModelFilter:
-    facets = {
-        FacetKind.TAG: tags,
-        FacetKind.LICENSE: license,
-        FacetKind.TASK_CATEGORY: task_categories,
-        FacetKind.FRAMEWORK: framework,
-        FacetKind.SIZE_CATEGORY: size_category,
-    }
-    wanted = {kind: values for kind, values in facets.items() if values}
-    return ModelFilter(name=name, search=search, facets=wanted, include_public=include_public)
+    return ModelFilter(name=name, search=search, facets=chosen, include_public=include_public)
 
 
 FilterQuery = Annotated[ModelFilter, Depends(_filter)]
@@ -180,24 +164,6 @@ def publish_model(
     """Publish a version: whole or not at all, and never changed after."""
     published = publishing.publish_version(call, org, name, body, idempotency_key)
     return _shown(request, call, published.found, published.version, status=201 if published.created else 200)
-
-
-@reads.get("/models/{name}/compare")
-def compare_model_versions(
-    call: CallHere,
-    org: OrgPath,
-    name: NamePath,
-    versions_: Annotated[
-        list[ReferenceText],
-        Query(alias="versions", min_length=2, max_length=5, description="Two to five versions, aliases or ranges"),
-    ],
-) -> s.Comparison:
-    """Compare two to five versions of a model."""
-    with call.read() as session:
-        found = models.get_model(session, call.actor, org, name)
-        keys, rows = versions.compare(session, found, versions_)
-        items = [answers.compared(session, call.actor, found, version) for version in rows]
-        return s.Comparison(name=found.full_name, metric_keys=keys, versions=items)
 
 
 @writes.patch("/models/{name}/visibility")

@@ -1,13 +1,14 @@
 """Path and query parameters of the native API: each is parsed by `names`, and told to OpenAPI by its grammar."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import Depends, Header, Path, Query
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, PlainValidator, WithJsonSchema
 
+from steelyard.server.core.models import FacetKind
 from steelyard.server.doors.native import grammars
 from steelyard.server.names import Alias, ArtifactPath, InvalidName, ModelName, Oid, OrgSlug, is_range
 from steelyard.server.names import Version as SemVer
@@ -57,6 +58,7 @@ AliasText = Annotated[Alias, _alias[0], _alias[1]]
 OidText = Annotated[Oid, _oid[0], _oid[1]]
 
 OrgPath = Annotated[OrgSlug, _slug[0], _slug[1], _path("Organization slug", "org")]
+OrgQuery = Annotated[OrgSlug | None, _slug[0], _slug[1], Query(description="Only the models of this organization")]
 NamePath = Annotated[ModelName, _model[0], _model[1], _path("Model name, without the organization", "name")]
 AliasPath = Annotated[Alias, _alias[0], _alias[1], _path("Alias", "alias")]
 UserPath = Annotated[OrgSlug, _slug[0], _slug[1], _path("User name", "username")]
@@ -155,6 +157,26 @@ Cursor = Annotated[
 ]
 SearchText = Annotated[str | None, Query(max_length=200, pattern=NO_NUL)]
 Values = Annotated[list[Annotated[str, Query(max_length=200, pattern=NO_NUL)]] | None, Query(max_length=100)]
+
+
+async def _chosen(
+    tags: Values = None,
+    license: Values = None,  # noqa: A002 - the contract's name
+    task_categories: Values = None,
+    framework: Values = None,
+    size_category: Values = None,
+) -> Mapping[FacetKind, Sequence[str]]:
+    facets = {
+        FacetKind.TAG: tags,
+        FacetKind.LICENSE: license,
+        FacetKind.TASK_CATEGORY: task_categories,
+        FacetKind.FRAMEWORK: framework,
+        FacetKind.SIZE_CATEGORY: size_category,
+    }
+    return {kind: values for kind, values in facets.items() if values}
+
+
+ChosenFacets = Annotated[Mapping[FacetKind, Sequence[str]], Depends(_chosen)]
 IdempotencyKey = Annotated[
     str | None,
     Header(

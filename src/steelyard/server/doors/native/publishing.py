@@ -4,14 +4,14 @@ from collections.abc import Iterator, Mapping
 
 from sqlalchemy.orm import Session
 
-from steelyard.server.core import orgs, publish, versions
-from steelyard.server.core.files.reading import count_parameters_of
+from steelyard.server.core import versions
 from steelyard.server.core.limits import LimitedAction
 from steelyard.server.core.models import Found
 from steelyard.server.core.publish import Description, NewVersion, Published
 from steelyard.server.db.tables import Version
 from steelyard.server.doors.calls import Call
 from steelyard.server.doors.native import schemas as s
+from steelyard.server.doors.publishing import publish_new
 from steelyard.server.errors import Fault, Invalid
 from steelyard.server.names import InvalidName, ModelName, Oid, OrgSlug, check_artifact_paths
 from steelyard.server.names import Version as SemVer
@@ -58,13 +58,7 @@ def publish_version(
     """
     call.take(LimitedAction.PUBLISH)
     new, faults = read_request(body, idempotency_key)
-    with call.registry.database.read() as session:
-        org = orgs.get_org(session, call.actor, slug)
-        weights = publish.look_ahead(session, call.actor, org, name, new, faults)
-    parameters = count_parameters_of(call.registry.store, weights)
-    with call.registry.database.write() as session:
-        org = orgs.get_org(session, call.actor, slug)
-        return publish.publish(session, call.actor, org, name, new, parameters=parameters)
+    return publish_new(call, slug, name, new, faults)
 
 
 def exact(session: Session, found: Found, reference: str) -> Version:

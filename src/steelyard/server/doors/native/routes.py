@@ -2,7 +2,21 @@
 
 from fastapi import APIRouter, FastAPI
 
-from steelyard.server.doors.native import accounts, downloading, granting, instance, models, scraping, uploading
+from steelyard.server.doors.native import (
+    accounts,
+    catalog,
+    comparing,
+    downloading,
+    downloads,
+    granting,
+    identities,
+    instance,
+    lineage,
+    models,
+    scraping,
+    tensors,
+    uploading,
+)
 
 PREFIX = "/api/v1"
 
@@ -14,14 +28,20 @@ def add_routes(app: FastAPI) -> None:
         instance.router,
         scraping.router,
         accounts.router,
+        identities.router,
         uploading.batch,
         uploading.links,
         granting.writing,
         granting.fetching,
         downloading.files,
         downloading.archives,
+        catalog.router,
+        comparing.reads,
+        downloads.reads,
+        lineage.reads,
         models.writes,
         models.reads,
+        tensors.reads,
     ):
         api.include_router(router)
     app.include_router(api)

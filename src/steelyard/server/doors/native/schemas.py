@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from steelyard.server.core.access import Role
+from steelyard.server.core.comparing import Change
 from steelyard.server.doors.native import grammars
 from steelyard.server.doors.native.parameters import (
     NO_NUL,
@@ -33,9 +34,13 @@ from steelyard.server.doors.native.parameters import (
     SlugText,
 )
 
-Instant = Annotated[
-    datetime, PlainSerializer(lambda at: at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"), return_type=str, when_used="json")
-]
+
+def instant_text(at: datetime) -> str:
+    """A moment as the API writes it."""
+    return at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+Instant = Annotated[datetime, PlainSerializer(instant_text, return_type=str, when_used="json")]
 
 
 def upto(most: int, least: int = 0) -> StringConstraints:
@@ -170,6 +175,54 @@ class ModelFacets(Out):
     task_categories: list[str]
 
 
+class CatalogModel(ModelSummary):
+    """A model as the list of all organizations' models shows it."""
+
+    file_size_bytes: int = Field(description="Of all files of the latest version")
+    parameter_count: int | None = Field(None, description="As the headers of its weights say; null where unknown")
+    total_downloads: int = Field(description="Downloads of all versions")
+    model_created_at: Instant = Field(description="When the model began; `created_at` is the latest version's")
+    model_updated_at: Instant = Field(description="When the latest version, or who sees the model, last changed")
+
+
+class Catalog(Out):
+    """A page of all models that the caller may see."""
+
+    models: list[CatalogModel]
+    page: int
+    limit: int
+    total: int
+    total_pages: int
+    has_next: bool
+    has_previous: bool
+
+
+class FacetValue(Out):
+    """A value that models can be filtered by."""
+
+    value: str
+    count: int = Field(description="Models that have it, of those that pass the filters of the other kinds")
+
+
+class FacetValues(Out):
+    """What one kind offers: the commonest values first, and whatever is filtered by."""
+
+    values: list[FacetValue]
+    others: int = Field(description="How many more values there are")
+
+
+class CatalogFacets(Out):
+    """What all models that the caller may see can be filtered by, with counts."""
+
+    total: int
+    filtered_total: int
+    frameworks: FacetValues
+    licenses: FacetValues
+    size_categories: FacetValues
+    tags: FacetValues
+    task_categories: FacetValues
+
+
 class ActivityItem(Out):
     """One download of a whole version."""
 
@@ -217,12 +270,179 @@ class ComparedVersion(Out):
     metrics: dict[str, int | float | str] | None = None
 
 
+class ComparedRow(Out):
+    """Something that is said of at least one of the versions; `values` has one for each of them."""
+
+    key: str
+    values: list[JsonValue]
+    differs: bool
+
+
+class ComparedCounts(Out):
+    """How a version differs from the first."""
+
+    version: str
+    added: int
+    removed: int
+    changed: int
+    unchanged: int
+
+
+class ComparedFile(Out):
+    """A file in one version, nulls where it is not there; `change` is against the first version."""
+
+    oid: str | None
+    size: int | None
+    change: Change | None
+
+
+class ComparedFileRow(Out):
+    """A file by its path; `versions` has one for each of them."""
+
+    path: str
+    versions: list[ComparedFile]
+
+
+class ComparedFiles(Out):
+    """Files, each held against that of the first version; counts are of all pages."""
+
+    counts: list[ComparedCounts]
+    items: list[ComparedFileRow]
+    page: int
+    limit: int
+    total: int
+
+
+class ComparedTensor(Out):
+    """A tensor in one version, as its header says; `unchanged` is a tensor of the same type and shape."""
+
+    dtype: str | None
+    shape: list[int] | None
+    change: Change | None
+
+
+class ComparedTensorRow(Out):
+    """A tensor by its name, in a file of weights or a set of shards; `versions` has one for each of them."""
+
+    file: str
+    name: str
+    versions: list[ComparedTensor]
+
+
+class UnreadWeights(Out):
+    """Weights that are compared in no version, since this one's cannot be read."""
+
+    version: str
+    file: str
+    why: str
+
+
+class ComparedTensors(Out):
+    """Tensors, each held against that of the first version; counts are of all pages."""
+
+    counts: list[ComparedCounts]
+    items: list[ComparedTensorRow]
+    unread: list[UnreadWeights]
+    page: int
+    limit: int
+    total: int
+
+
 class Comparison(Out):
-    """Two to five versions side by side."""
+    """Two to five versions side by side. The last three are there for who asks to `include` them."""
 
     name: str
     metric_keys: list[str]
     versions: list[ComparedVersion]
+    metadata: list[ComparedRow] | None = None
+    files: ComparedFiles | None = None
+    tensors: ComparedTensors | None = None
+
+
+Said = str | int | float | bool
+
+
+class TensorItem(Out):
+    """One tensor, as the header of its file has it."""
+
+    name: str
+    dtype: str = Field(description="As the format calls it: `BF16`, or `Q4_K` of GGUF")
+    shape: list[int] = Field(description="In the file's order: in GGUF the dimension that runs fastest comes first")
+    size_bytes: int | None = Field(description="None for a type of GGUF that the server does not know")
+    offset_bytes: int = Field(description="Where its bytes begin in the file")
+
+
+class TensorMetadata(Out):
+    """One key of a file's metadata."""
+
+    key: str
+    type: str = Field(description="`string`, `u32`, `array of string` and so on; of safetensors always `string`")
+    value: Said | list[Said] = Field(description="Of a text the first 4,000 bytes, of an array the first 20 items")
+    length: int | None = Field(description="Of a text its bytes, of an array its items, else null")
+
+
+class TensorPage(Out):
+    """A page of the tensors of one file, in the file's order; and its metadata, on every page."""
+
+    name: str
+    version: str
+    path: str
+    oid: str
+    format: Literal["safetensors", "gguf"]
+    parameters: int = Field(description="How many numbers all its tensors hold, packed ones counted by their elements")
+    total: int = Field(description="Tensors in the file")
+    matching: int = Field(description="Tensors whose names have `search` in them")
+    tensors: list[TensorItem]
+    next_cursor: str | None = None
+    metadata: list[TensorMetadata] = Field(description="The first 200 keys")
+    metadata_total: int
+
+
+class LineageNode(Out):
+    """Something that stands in the lineage of a version."""
+
+    kind: Literal["version", "model", "elsewhere"] = Field(
+        description="A version here; a model here, no version of it being named that is there; a name and nothing more"
+    )
+    name: str
+    version: str | None = Field(description="Its number; of what is not a version here, what was said of it")
+    step: int = Field(description="0 for the version asked for, below for what it was made from, above for the rest")
+    url: str | None = Field(description="Where it is on the web, as its publisher says")
+    yanked: bool
+    versions: int = Field(description="How many versions of this model say the same: the newest of them stands here")
+
+
+class LineageEdge(Out):
+    """One of `nodes` was made from another; they are named by their places, from 0."""
+
+    parent: int
+    child: int
+    kind: Literal["derived_from", "base_model", "source"]
+    relation: str | None = Field(description="As the publisher says: `finetune`, `quantized`, ...")
+
+
+class LineageSharer(Out):
+    """A version that has some of the same files."""
+
+    name: str
+    version: str
+    shared_bytes: int
+    share: float = Field(description="How much that is of the version asked for, up to 1")
+
+
+class ModelLineage(Out):
+    """Where a version came from, what was made from it, and who shares its bytes, as far as the caller may know."""
+
+    name: str
+    version: str
+    base_model: str | None
+    origin: dict[str, JsonValue]
+    nodes: list[LineageNode] = Field(description="The first is the version asked for")
+    edges: list[LineageEdge]
+    more_above: bool = Field(description="Whether it was made from more than is shown")
+    more_below: bool = Field(description="Whether more was made from it than is shown")
+    distinct_bytes: int = Field(description="Of the version's files, each counted once")
+    shares_with: list[LineageSharer] = Field(description="Of each model the version that has most, the best first")
 
 
 class VisibilityUpdate(In):
@@ -236,6 +456,21 @@ class Visibility(Out):
 
     is_public: bool
     message: str
+
+
+class DownloadDay(Out):
+    """How often the versions of a model were taken on one day."""
+
+    day: str = Field(description="In UTC", json_schema_extra={"format": "date"})
+    downloads: int
+
+
+class DownloadSeries(Out):
+    """How often a model was taken: in all, and on each of the last days, the oldest first."""
+
+    name: str
+    total: int = Field(description="Of all versions that the model has, ever")
+    days: list[DownloadDay]
 
 
 class DownloadTicket(Out):
@@ -291,6 +526,62 @@ class AliasItem(Out):
     created_at: Instant
     updated_at: Instant
     history: list[AliasMove]
+
+
+class TimelineMove(AliasMove):
+    """A step of an alias to a version, or away from it."""
+
+    alias: str
+
+
+class TimelineEntry(Out):
+    """A version on the line. `moves` are the newest; `published_by` and the `by` of moves are for members."""
+
+    version: str
+    standing: Literal["stable", "pre-release", "yanked"]
+    created_at: Instant
+    published_by: str | None
+    file_size_bytes: int
+    yanked: Yanked | None
+    aliases: list[str]
+    moves: list[TimelineMove]
+    has_more_moves: bool
+
+
+class Timeline(Out):
+    """A page of a model's versions, by falling precedence."""
+
+    name: str
+    latest: str | None
+    versions: list[TimelineEntry]
+    page: int
+    limit: int
+    total: int
+    total_pages: int
+    has_next: bool
+    has_previous: bool
+
+
+class MetricSeries(Out):
+    """The values of one metric: one for each version, null where a version has none."""
+
+    key: str
+    values: list[int | float | str | None]
+
+
+class MetricHistory(Out):
+    """A page of a model's metrics over its versions, the lowest first; `is_cut` where lower ones were left out."""
+
+    name: str
+    versions: list[str]
+    metrics: list[MetricSeries]
+    is_cut: bool
+    page: int
+    limit: int
+    total: int
+    total_pages: int
+    has_next: bool
+    has_previous: bool
 
 
 class AliasPage(Out):
@@ -607,6 +898,37 @@ class ApiKeyList(Out):
     """The live tokens of somebody."""
 
     api_keys: list[ApiKey]
+
+
+class IdentityItem(Out):
+    """Who the caller is to an OpenID provider: `subject` is what `issuer` calls him."""
+
+    id: str
+    issuer: str
+    subject: str
+    linked_at: Instant
+
+
+class IdentityList(Out):
+    """By what the caller can sign in to the web pages besides his tokens."""
+
+    identities: list[IdentityItem]
+
+
+class SessionItem(Out):
+    """A browser that is signed in to the web pages. `agent` is what it calls itself."""
+
+    id: str
+    agent: str
+    created_at: Instant
+    last_used_at: Instant
+    expires_at: Instant
+
+
+class SessionList(Out):
+    """Where somebody is signed in."""
+
+    sessions: list[SessionItem]
 
 
 class NewMember(In):

@@ -4,6 +4,7 @@ Everything goes through the public API of a running server, as its admin.
 """
 
 import itertools
+import re
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -154,6 +155,26 @@ class Stock:
 
     def _for_revoke_api_key(self) -> Ground:
         return Ground({"key_id": _made(self.admin.post("/user/api-keys", {"name": "fuzzed"}))["id"]})
+
+    def _for_end_session(self) -> Ground:
+        signed_in = self.admin.client.post("/-/login", data={"token": self.admin.token or ""})
+        assert signed_in.is_redirect, signed_in.text
+        self.admin.client.cookies.clear()
+        return Ground({"session_id": self.admin.get("/user/sessions").json()["sessions"][0]["id"]})
+
+    def _for_unlink_identity(self) -> Ground:
+        """Linked in a browser, by way of the provider that the server asks, which sends everybody back at once."""
+        browser = self.admin.client
+        assert browser.post("/-/login", data={"token": self.admin.token or ""}).is_redirect
+        asked = browser.get("/-/oidc/start?link=true")
+        with httpx2.Client() as elsewhere:  # which must not see our cookies
+            back = elsewhere.get(asked.headers["location"])
+        page = browser.get(back.headers["location"])
+        form = dict(re.findall(r'name="(csrf|proof)" value="([^"]+)"', page.text.partition("<main")[2]))
+        assert browser.post("/-/oidc/link", data=form).is_redirect, page.text
+        browser.post("/-/logout", data=form)
+        browser.cookies.clear()
+        return Ground({"identity_id": self.admin.get("/user/identities").json()["identities"][-1]["id"]})
 
     def _for_create_user(self) -> Ground:
         return Ground(body={"username": self.unique("user")})

@@ -108,7 +108,14 @@ def test_an_unknown_method_is_405_where_there_is_something(method: str, victim: 
 
 # --- the query
 
-LISTS = ["/org/victim/models", "/org/victim/models/facets", "/org/victim/models/activity", "/org/victim/audit"]
+LISTS = [
+    "/models",
+    "/models/facets",
+    "/org/victim/models",
+    "/org/victim/models/facets",
+    "/org/victim/models/activity",
+    "/org/victim/audit",
+]
 
 
 @pytest.mark.parametrize("path", LISTS)
