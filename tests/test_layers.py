@@ -64,10 +64,11 @@ MAY_IMPORT: Mapping[str, Iterable[str]] = {
         "mypy_boto3_s3",
         "urllib3",
     ],
+    f"{SERVER}.openid": [PACKAGE, f"{SERVER}.errors", f"{SERVER}.settings", "authlib", "joserfc", "urllib3"],
     f"{SERVER}.db": [f"{SERVER}.errors", f"{SERVER}.watching", "sqlalchemy", "alembic", "psycopg"],
     f"{SERVER}.core": [f"{SERVER}.db", *_BELOW, "sqlalchemy", "limits", "valkey", "itsdangerous", "yaml"],
-    f"{SERVER}.jobs": [f"{SERVER}.context", f"{SERVER}.db", *_BELOW, "sqlalchemy", "urllib3"],
-    f"{SERVER}.context": [f"{SERVER}.db", f"{SERVER}.jobs", f"{SERVER}.watching.monitor", *_BELOW],
+    f"{SERVER}.jobs": [f"{SERVER}.context", f"{SERVER}.db", f"{SERVER}.openid", *_BELOW, "sqlalchemy", "urllib3"],
+    f"{SERVER}.context": [f"{SERVER}.db", f"{SERVER}.jobs", f"{SERVER}.openid", f"{SERVER}.watching.monitor", *_BELOW],
     f"{SERVER}.app": [PACKAGE, SERVER, *_FRAMEWORK],
     # What doors share: it sees no door.
     DOORS: [
@@ -80,6 +81,7 @@ MAY_IMPORT: Mapping[str, Iterable[str]] = {
         "sqlalchemy",
     ],
     **{f"{DOORS}.{door}": _DOOR for door in DOOR_NAMES},
+    f"{DOORS}.web": [*_DOOR, "jinja2", "markupsafe", "markdown_it", "nh3", "python_multipart", f"{SERVER}.openid"],
 }
 """Room -> what it sees besides itself and the standard library: rooms, single modules, libraries. `steelyard.server`
 stands for all of the server. A module's room is the longest of these names that begins its own."""

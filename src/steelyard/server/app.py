@@ -35,12 +35,15 @@ from steelyard.server.doors.native import errors as native_errors
 from steelyard.server.doors.native import routes as native
 from steelyard.server.doors.native.pages import add_pages
 from steelyard.server.doors.templates import Templates
+from steelyard.server.doors.web import errors as web_errors
+from steelyard.server.doors.web import routes as web
 from steelyard.server.doors.xet import errors as xet_errors
 from steelyard.server.doors.xet import routes as xet
 from steelyard.server.errors import BadRequest, RegistryError
 from steelyard.server.jobs.leasing import Leases
 from steelyard.server.jobs.proving import Prover
 from steelyard.server.jobs.worker import Worker
+from steelyard.server.openid.opening import open_provider
 from steelyard.server.settings import Settings
 from steelyard.server.storage import BlobStore
 from steelyard.server.storage.local import LocalStore
@@ -67,7 +70,8 @@ def open_registry(settings: Settings) -> Registry:
     leases = Leases(database, new_holder(settings.job_lease_seconds), watch=monitor)
     prover = Prover(database, store, leases)
     limiter, trees = Limiter(settings, watch=monitor), TreeCache(watch=monitor)
-    registry = Registry(settings, monitor, database, store, limiter, tickets, Usage(), trees, leases, prover)
+    provider = open_provider(settings)
+    registry = Registry(settings, monitor, database, store, limiter, tickets, Usage(), trees, leases, prover, provider)
     monitor.metrics.add(Samples(registry))
     return registry
 
@@ -116,10 +120,14 @@ def create_app(registry: Registry) -> FastAPI:
 
     app = _bare_app(lifespan=lifespan, openapi_url="/openapi.json")
     app.state.registry = registry
+    if registry.settings.web:
+        app.router.routes.extend(_pages_before_doors())
     app.router.routes.extend(_routes())
     xet.add_turns(app)
     refusals.add_handlers(app, _say)
     add_pages(app)
+    if registry.settings.web:
+        app.router.routes.extend(_pages())
     _add_middleware(app, registry)
     return app
 
@@ -132,6 +140,22 @@ def _routes() -> Sequence[BaseRoute]:
     hf.add_routes(app)
     lfs.add_routes(app)
     xet.add_routes(app)
+    return tuple(app.router.routes)
+
+
+@cache
+def _pages_before_doors() -> Sequence[BaseRoute]:
+    """Those for browsers at addresses that the Hub's door has for programs."""
+    app = _bare_app(openapi_url=None)
+    web.add_first_routes(app)
+    return tuple(app.router.routes)
+
+
+@cache
+def _pages() -> Sequence[BaseRoute]:
+    """Those of the web pages, which come last: `/{org}/{name}` is nearly any address."""
+    app = _bare_app(openapi_url=None)
+    web.add_routes(app)
     return tuple(app.router.routes)
 
 
@@ -188,7 +212,9 @@ _DIALECTS: Sequence[tuple[Callable[[str], bool], refusals.Dialect]] = (
 
 
 def _say(scope: Scope, error: RegistryError) -> Response:
-    """The error in the dialect of the door that this request came to."""
+    """The error in the dialect of the door that this request came to; to people with a browser, as a page."""
+    if scope["app"].state.registry.settings.web and web_errors.speaks(scope):
+        return web_errors.answer(scope, error)
     for speaks_at, answer in _DIALECTS:
         if speaks_at(scope["path"]):
             return answer(scope, error)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from threading import Event
+from typing import TYPE_CHECKING
 
 from steelyard.server.core.downloads import Usage
 from steelyard.server.core.files.trees import TreeCache
@@ -13,6 +14,9 @@ from steelyard.server.jobs.proving import Prover
 from steelyard.server.settings import Settings
 from steelyard.server.storage import BlobStore
 from steelyard.server.watching.monitor import Monitor
+
+if TYPE_CHECKING:
+    from steelyard.server.openid.provider import Provider  # whose libraries need not be installed
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,8 @@ class Registry:
     trees: TreeCache
     leases: Leases
     prover: Prover
+    provider: "Provider | None" = None
+    """Who is asked who people are, where they sign in to the pages by somebody else than us."""
     leaving: Event = field(default_factory=Event)
     """Set when this server is about to stop: it serves on, and tells whoever asks to send no more."""
     stopping: Event = field(default_factory=Event)
@@ -37,5 +43,7 @@ class Registry:
     def close(self) -> None:
         """Let go of every connection, and send what is left of the traces."""
         self.limiter.close()
+        if self.provider is not None:
+            self.provider.close()
         self.database.close()
         self.monitor.close()

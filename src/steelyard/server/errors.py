@@ -153,6 +153,13 @@ class DatabaseFailed(RegistryError):
     type = "database_error"
 
 
+class ProviderFailed(RegistryError):
+    """The OpenID provider does not answer in time, or not as one does, or says what cannot be believed."""
+
+    status = 502
+    type = "provider_error"
+
+
 class Unavailable(RegistryError):
     """Not ready to serve, as `/ready` says, or about to stop, as is told to who would have to wait for longer."""
 

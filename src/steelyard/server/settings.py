@@ -7,8 +7,9 @@ import os
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -72,6 +73,35 @@ class Settings(BaseSettings):
         (), description="Addresses or networks, joined by commas, whose X-Forwarded-* headers are believed."
     )
     anonymous_public: bool = Field(False, description="Open public models to callers without a token.")
+    web: bool = Field(True, description="Serve the web pages.")
+    session_ttl_seconds: int = Field(
+        30 * 86400, ge=60, description="How long a browser stays signed in to the web pages, at the most."
+    )
+    oidc_issuer: str | None = Field(
+        None,
+        max_length=255,
+        description="Issuer URL of an OpenID provider, exactly as that one writes it: the web pages then let people "
+        "sign in with it.",
+    )
+    oidc_client_id: str | None = Field(
+        None, max_length=255, validate_default=True, description="What the provider calls this server."
+    )
+    oidc_client_secret: SecretStr | None = Field(
+        None, description="The secret that the provider gave this server; unset for a public client."
+    )
+    oidc_name: str = Field(
+        "single sign-on", min_length=1, max_length=60, description="What the button says: `Sign in with …`."
+    )
+    oidc_scopes: str = Field(
+        "openid profile email", description="What the provider is asked to tell, joined by spaces; `openid` is needed."
+    )
+    oidc_create_users: bool = Field(
+        False,
+        description="Make a user of whoever the provider lets in. Off: only people who have linked their identity.",
+    )
+    oidc_timeout_seconds: float = Field(
+        5.0, gt=0, description="How long a sign-in waits for each answer of the provider."
+    )
     min_client: str | None = Field(None, description="Oldest steelyard client served; older ones get 426.")
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Origins, joined by commas, whose pages may call the API from a browser."
@@ -178,6 +208,33 @@ class Settings(BaseSettings):
         if value is not None:
             Version.parse(value)
         return value
+
+    @field_validator("oidc_issuer")
+    @classmethod
+    def _an_issuer(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        is_here = parts.hostname in ("127.0.0.1", "::1", "localhost")
+        if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and is_here)):
+            raise ValueError("the issuer begins with https:// (http:// only on this machine)")
+        if parts.query or parts.fragment or parts.username is not None or not value.isascii() or " " in value:
+            raise ValueError("the issuer is a URL without a user, a query or a fragment")
+        return value
+
+    @field_validator("oidc_client_id")
+    @classmethod
+    def _known_to_the_provider(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if info.data.get("oidc_issuer") and not value:
+            raise ValueError("oidc_issuer needs oidc_client_id: what the provider calls this server")
+        return value
+
+    @field_validator("oidc_scopes")
+    @classmethod
+    def _with_openid(cls, value: str) -> str:
+        if "openid" not in value.split():
+            raise ValueError("the scopes have `openid` among them")
+        return " ".join(value.split())
 
     @field_validator("public_url")
     @classmethod

@@ -16,6 +16,7 @@ from steelyard.server.db.engine import Database
 from steelyard.server.db.migrate import downgrade, set_revision
 from steelyard.server.jobs.doctor import Note, examine
 from steelyard.server.settings import Settings
+from tests.house.openid import own_provider
 from tests.house.postgres import PASSWORD, postgres, postgres_url
 from tests.house.seaweed import Seaweed, seaweed
 from tests.house.servers import free_port
@@ -307,3 +308,15 @@ def test_a_clock_that_is_wrong_is_a_fault(company: Settled) -> None:
         found = examine(Settings(**company | {"store_direct": False, "s3_endpoint": endpoint}), open_elsewhere)
     [fault] = [note for note in found if note.state == "fault"]
     assert (fault.part, "behind this machine's" in fault.what) == ("clock", True)
+
+
+def test_a_sign_in_provider_that_is_well_is_told_and_one_that_is_not_is_a_fault(embedded: Settled) -> None:
+    with own_provider() as provider:
+        chosen = {"oidc_issuer": provider.issuer, "oidc_client_id": "x", "oidc_client_secret": "hush-hush"}
+        said = {note.what: note.state for note in look(embedded | chosen) if note.part == "sign-in"}
+        assert [state for what, state in said.items() if what.startswith(f"{provider.issuer} answers")] == ["ok"]
+        assert [state for what, state in said.items() if "sends people back" in what] == ["note"]
+        provider.document = {"issuer": "https://hush-hush.example.org"}
+        what = the_fault(embedded | chosen, "sign-in")
+        assert "says that it is" in what and "hush-hush" not in what
+    assert "does not answer" in the_fault(embedded | chosen, "sign-in")

@@ -97,7 +97,7 @@ def waits_for_the_store(handler: Callable[P, T]) -> Callable[P, Coroutine[Any, A
 
 
 KIB, MIB = 2**10, 2**20
-_ANONYMOUS = Actor(principal="anonymous", name="anonymous", read_only=True)
+ANONYMOUS = Actor(principal="anonymous", name="anonymous", read_only=True)
 MOST_KEYS = 2_000  # of a body: each unknown one would become a fault of its own
 MOST_ITEMS = 500_000  # in a body: of a megabyte of `{},` would be made thirty; a version has 100,000 files at most
 
@@ -149,7 +149,7 @@ class TicketCallRoute(CallRoute):
         ticket = request.query_params.get("ticket")
         if ticket is not None:
             request.app.state.registry.tickets.check(ticket)
-        return _call(request, Actor(principal="ticket", name="ticket", sees_public=False))
+        return call_by(request, Actor(principal="ticket", name="ticket", sees_public=False))
 
 
 def acting_as(call: Call, actor: Actor, request: Request) -> Call:
@@ -166,7 +166,7 @@ def acting_by(session: Session, call: Call, ticket: Ticket, request: Request) ->
         return acting_as(call, tokens.actor_of_token(session, ticket.token_uuid), request)
     if not call.registry.settings.anonymous_public:
         raise Unauthenticated("Authentication failed: this server no longer serves callers without a token.")
-    return acting_as(call, _ANONYMOUS, request)
+    return acting_as(call, ANONYMOUS, request)
 
 
 def _authenticate(request: Request, *, admits_anonymous: bool) -> Call:
@@ -174,7 +174,7 @@ def _authenticate(request: Request, *, admits_anonymous: bool) -> Call:
     secret = read_secret(request.headers)
     if secret is None:
         if admits_anonymous and registry.settings.anonymous_public:
-            return _call(request, _ANONYMOUS)
+            return call_by(request, ANONYMOUS)
         raise Unauthenticated("Authentication failed: send `Authorization: Bearer <token>`.")
     try:
         with registry.database.read() as session:
@@ -184,10 +184,11 @@ def _authenticate(request: Request, *, admits_anonymous: bool) -> Call:
         registry.limiter.take(LimitedAction.SIGN_IN_FAILURES, notes_of(request.scope).origin.address or "?")
         raise
     registry.usage.note_token(actor.token_uuid or "")
-    return _call(request, actor)
+    return call_by(request, actor)
 
 
-def _call(request: Request, actor: Actor) -> Call:
+def call_by(request: Request, actor: Actor) -> Call:
+    """The call that this request is, now that it is known whose."""
     notes = notes_of(request.scope)
     notes.actor = actor.name
     known = replace(actor, address=notes.origin.address, request_id=notes.request_id)

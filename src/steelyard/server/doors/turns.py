@@ -12,12 +12,17 @@ from typing import TypeVar
 
 from anyio import CapacityLimiter, to_thread
 
-from steelyard.server.errors import DatabaseTimeout, RegistryError, StorageTimeout
+from steelyard.server.errors import DatabaseTimeout, ProviderFailed, RegistryError, StorageTimeout
 
 T = TypeVar("T")
 AT_ONCE = 40  # of one process: as many threads again as there are for everything else
 
+SIGN_INS_AT_ONCE = 8
+COMPARISONS_AT_ONCE = 2  # of versions with 100,000 files each takes a processor for a second or more
+
 _turns = CapacityLimiter(AT_ONCE)
+_sign_ins = CapacityLimiter(SIGN_INS_AT_ONCE)
+_comparisons = CapacityLimiter(COMPARISONS_AT_ONCE)
 _counted_already = CapacityLimiter(math.inf)
 
 
@@ -33,6 +38,17 @@ async def at_the_database(work: Callable[[], T], *, within_seconds: float) -> T:
     """The same in the threads that do everything else, nearly all of which begins at the database: raises
     `DatabaseTimeout`."""
     return await _in_turn(to_thread.current_default_thread_limiter(), work, within_seconds, DatabaseTimeout)
+
+
+async def at_the_provider(work: Callable[[], T], *, within_seconds: float) -> T:
+    """The same in a few threads for those who sign in by an OpenID provider. Raises `ProviderFailed`."""
+    return await _in_turn(_sign_ins, work, within_seconds, ProviderFailed)
+
+
+async def to_compare(work: Callable[[], T], *, within_seconds: float) -> T:
+    """The same in very few threads for what is mostly computing: more of it at once would be no quicker, and would
+    leave everybody else waiting for a processor. Raises `DatabaseTimeout`."""
+    return await _in_turn(_comparisons, work, within_seconds, DatabaseTimeout)
 
 
 async def _in_turn(

@@ -19,6 +19,7 @@ from steelyard.server.db.facts import Facts, list_tables, read_facts, try_to_wri
 from steelyard.server.db.migrate import standing
 from steelyard.server.errors import RegistryError
 from steelyard.server.jobs.rehearsal import Rehearsal, ask, clock_of
+from steelyard.server.openid.opening import open_provider
 from steelyard.server.settings import Settings
 from steelyard.server.storage import LEAST_PART_BYTES, BlobStore
 
@@ -30,7 +31,7 @@ _CLOCK_SECONDS = 5.0
 _CONNECTIONS = 16  # db/postgres.py; not imported, since its driver may not be installed
 
 State = Literal["ok", "note", "fault"]
-Part = Literal["settings", "database", "store", "limits", "clock"]
+Part = Literal["settings", "database", "store", "limits", "clock", "sign-in"]
 OpenStore = Callable[[Settings], BlobStore]
 
 
@@ -51,6 +52,7 @@ def examine(settings: Settings, open_store: OpenStore) -> list[Note]:
         ("database", lambda: _database(settings)),
         ("store", lambda: _store(settings, open_store)),
         ("limits", lambda: _limits(settings)),
+        ("sign-in", lambda: _sign_in(settings)),
     ]
     secrets = _secrets(settings)
     notes = [note for part, look in parts for note in _told(part, look)]
@@ -72,6 +74,7 @@ _ADVICE: dict[Part, str] = {
     "store": "Are `store`, `s3_endpoint` and the AWS_* credentials right, does the bucket exist, and may they write?",
     "limits": "Is `limits` right, and does the engine run? Until then each server counts by itself.",
     "clock": "Let all machines take their time from one source (NTP).",
+    "sign-in": "Is `oidc_issuer` what the provider calls itself, to the letter, and may this machine reach it?",
 }
 
 
@@ -89,7 +92,8 @@ def _secrets(settings: Settings) -> set[str]:
     urls = (settings.database, settings.limits, settings.s3_endpoint, settings.s3_public_endpoint)
     found: set[str | None] = {secret for url in urls if url for secret in _passwords(url)}
     found |= {os.environ.get(name) for name in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "PGPASSWORD")}
-    found.add(settings.admin_token.get_secret_value() if settings.admin_token else None)
+    kept = (settings.admin_token, settings.oidc_client_secret)
+    found |= {secret.get_secret_value() for secret in kept if secret is not None}
     known = {secret for secret in found if secret}
     return known | {unquote(secret) for secret in known} | {quote(secret, safe="") for secret in known}
 
@@ -337,6 +341,25 @@ def _room(settings: Settings, store: BlobStore) -> Iterator[Note]:
 def _clock_of(endpoint: str | None) -> float | None:
     """How far the clock behind an address is ahead, whatever it answers."""
     return None if endpoint is None else clock_of(ask("GET", endpoint, {}))
+
+
+# --- sign-in
+
+
+def _sign_in(settings: Settings) -> Iterator[Note]:
+    provider = open_provider(settings)
+    if provider is None:
+        return
+    with closing(provider):
+        provider.check()
+    yield Note("sign-in", "ok", f"{settings.oidc_issuer} answers, is who it says, and shows its keys")
+    if not settings.public_url:
+        yield Note(
+            "sign-in", "note", "public_url is not set: the provider sends people back to whatever address they used",
+            "Set public_url, and let the provider know <public_url>/-/oidc/callback.",
+        )  # fmt: skip
+    if not settings.web:
+        yield Note("sign-in", "note", "web is off: nobody can sign in to pages that are not there", "Set web = true.")
 
 
 # --- limits, clock

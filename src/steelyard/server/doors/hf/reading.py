@@ -13,12 +13,13 @@ from urllib.parse import parse_qs
 from fastapi import APIRouter, Depends, Query, Request, Response
 from sqlalchemy.orm import Session
 
-from steelyard.server.core import blobs, catalog, lineage, versions
+from steelyard.server.core import blobs, catalog, versions
 from steelyard.server.core.access import Action, allow
 from steelyard.server.core.blobs import HubForm
 from steelyard.server.core.files.trees import File
 from steelyard.server.core.history import revisions
 from steelyard.server.core.history.revisions import Revision
+from steelyard.server.core.lineage import origins
 from steelyard.server.core.models import Found
 from steelyard.server.db.tables import Version
 from steelyard.server.doors.calls import Call, CallHere, parse_json
@@ -84,7 +85,7 @@ def base_model(session: Session, call: Call, found: Found, version: Version | No
     """The base model of a version, as far as the caller may know it."""
     if version is None:
         return None
-    return lineage.base_model_for(version, lineage.hidden_parents(session, call.actor, found, version))
+    return origins.base_model_for(version, origins.hidden_parents(session, call.actor, found, version))
 
 
 def find_forms(session: Session, call: Call, org_id: int, files: Iterable[File]) -> dict[str, HubForm]:

@@ -1,0 +1,1 @@
+"""The pages of one organisation, but for the list of its models."""
