@@ -17,7 +17,7 @@ export PIP_ROOT_USER_ACTION := ignore
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-grid test-clients lint format bench lock clean
+.PHONY: help setup demo browser screenshots test test-all test-grid test-clients lint format bench lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,10 +39,20 @@ $(MODEL): $(READY) demo/requirements.txt
 demo: $(MODEL) ## Run a registry with a real model in it (ONCE=1: publish, print, stop)
 	@$(BIN)/python demo/demo.py $(if $(ONCE),--once)
 
-test: $(MODEL) lint ## Run what CI runs: linters, types, and all tests but the long ones
+# The pages are tested in Debian's Chromium. Where there is none and it cannot be had, the tests say so and go on, but in
+# CI, which demands it (STEELYARD_BROWSER=required).
+BROWSERS := chromium chromium-browser google-chrome
+browser:
+	@for name in $(BROWSERS); do command -v $$name >/dev/null && exit 0; done; \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "installing Chromium, which the tests of the pages need"; \
+	    apt-get install --yes --quiet --no-install-recommends chromium >/dev/null && exit 0; fi; \
+	  echo "NO CHROMIUM HERE: the tests with a browser will not run. Install it (Debian: apt-get install chromium)." >&2
+
+test: $(MODEL) browser lint ## Run what CI runs: linters, types, and all tests but the long ones
 	$(PYTEST) $(IN_TWO) -m "not thorough"
 
-test-all: $(MODEL) lint ## Run every test, the long ones too, and the grid of databases and stores
+test-all: $(MODEL) browser lint ## Run every test, the long ones too, and the grid of databases and stores
 	$(PYTEST) $(IN_TWO)
 	$(MAKE) test-grid
 
@@ -67,6 +77,9 @@ format: $(READY) ## Put the code into its one style
 
 bench: $(MODEL) ## Measure resolve, push and pull against a server as `serve` starts it
 	$(BIN)/python -m bench
+
+screenshots: $(MODEL) browser ## Take the pictures of docs/images anew
+	$(BIN)/python -m tests.browser.screenshots
 
 lock: ## Pin anew what pyproject.toml asks for (needs `uv`)
 	$(LOCK) --all-extras --group dev pyproject.toml -o requirements.lock

@@ -1,0 +1,57 @@
+"""The addresses of every kind of page, in the world of `world.py`, and who looks at each."""
+
+READ = {
+    "catalogue": "/",
+    "found": "/?search=sentiment&license=apache-2.0&sort=name",
+    "nothing found": "/?search=no-such-model",
+    "organisation": "/hanse",
+    "model": "/hanse/sentiment",
+    "older version": "/hanse/sentiment/v/1.0.0",
+    "yanked version": "/hanse/sentiment/v/2.0.1",
+    "alias": "/hanse/sentiment/v/production",
+    "versions": "/hanse/sentiment/versions",
+    "what to compare": "/hanse/sentiment/compare",
+    "comparison of tensors": "/hanse/sentiment/compare?versions=1.0.0&versions=2.1.0&tensors=true",
+    "comparison": "/hanse/sentiment/compare?versions=1.0.0&versions=2.0.0&versions=2.1.0",
+    "files": "/hanse/sentiment/tree/latest",
+    "folder": "/hanse/sentiment/tree/1.0.0/images",
+    "text": "/hanse/sentiment/blob/1.0.0/config.json",
+    "picture": "/hanse/sentiment/blob/1.0.0/images/quay.png",
+    "safetensors": "/hanse/base/blob/1.0.0/model.safetensors",
+    "tensors found": "/hanse/base/blob/1.0.0/model.safetensors?q=layer.7.",
+    "gguf": "/hanse/tuned-gguf/blob/1.0.0/model.gguf",
+    "lineage": "/hanse/tuned/lineage/1.0.0",
+}
+MANAGED = {
+    "settings": "/hanse/sentiment/settings",
+    "members": "/hanse/-/members",
+    "service accounts": "/hanse/-/service-accounts",
+    "audit": "/hanse/-/audit",
+    "upload": "/hanse/-/upload",
+    "service account": "/hanse/-/service-accounts/builder",
+    "me": "/-/me",
+    "empty organisation": "/ada",
+}
+ADMINISTERED = {
+    "users": "/-/users",
+    "new organisation": "/-/orgs/new",
+}
+HOSTILE = {
+    "catalogue": "/?search=trap",
+    "organisation": "/mallory",
+    "model": "/mallory/trap",
+    "versions": "/mallory/trap/versions",
+    "settings": "/mallory/trap/settings",
+    "files": "/mallory/trap/tree/1.0.0",
+    "html": "/mallory/trap/blob/1.0.0/page.html",
+    "svg": "/mallory/trap/blob/1.0.0/image.svg",
+    "svg that is called png": "/mallory/trap/blob/1.0.0/really.png",
+    "one long line": "/mallory/trap/blob/1.0.0/wide.txt",
+    "odd name": "/mallory/trap/blob/1.0.0/odd%20%E2%80%AEtxt.exe",
+    "quoted name": "/mallory/trap/blob/1.0.0/a'b%22c%3Cd%3E&e.json",
+    "lying safetensors": "/mallory/trap/blob/1.0.0/lies.safetensors",
+    "deep safetensors": "/mallory/trap/blob/1.0.0/deep.safetensors",
+    "lying gguf": "/mallory/trap/blob/1.0.0/lies.gguf",
+    "lineage": "/mallory/trap/lineage/1.0.0",
+    "audit": "/mallory/-/audit",
+}
