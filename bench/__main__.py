@@ -19,6 +19,7 @@ from pathlib import Path
 
 from tests.house import RunningServer, start_server
 
+from bench.browsing import measure_catalogue
 from bench.figures import Row, repeat, table
 from bench.filling import fill
 from bench.hub import measure_hub
@@ -40,11 +41,14 @@ def main() -> None:
         "--replicas", action="store_true", help="several servers on PostgreSQL instead: the other table"
     )
     parser.add_argument("--hub", action="store_true", help="the Hub's client, with Xet and without: a third table")
+    parser.add_argument("--catalogue", action="store_true", help="the catalogue's pages instead: a fourth table")
     parser.add_argument("--json", type=Path, help="write the figures here, too")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="steelyard-bench-") as name:
         if arguments.replicas:
             rows = list(measure_replicas(Path(name), arguments.rounds))
+        elif arguments.catalogue:
+            rows = list(measure_catalogue(Path(name), arguments.rounds, arguments.models))
         elif arguments.hub:
             rows = list(measure_hub(Path(name), arguments.rounds, arguments.size_mib * MIB))
         else:
