@@ -133,7 +133,7 @@ def get_latest(url: str, token: str) -> object:
 
 def stay(server: subprocess.Popen[bytes], url: str, token: str) -> None:
     """Keep the registry on the screen until Ctrl-C."""
-    say(f"\nThe registry runs at {url} (API pages at {url}/docs).\nThe admin's token: {token}\n")
+    say(f"\nThe registry runs at {url}: open it in a browser.\nThe admin's token: {token}\n")
     say(f"  export STEELYARD_URL={url} STEELYARD_TOKEN={token}")
     say(f"  {Path(sys.executable).parent / 'steelyard'} show {MODEL}\n\nCtrl-C stops it.")
     if server.wait() != 0:
