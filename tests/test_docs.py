@@ -110,8 +110,11 @@ WORDS = {
     "nothing": "anybody",
     "a ticket": "the link",
     "a token": "any token",
+    "to look around": "any token",
     "a person": "any person's token",
     "a person who writes": "any person's token",
+    "a person who may write": "any person's token that writes",
+    "a person, unnarrowed": "any person's token",
     "an instance admin": "instance admin",
     "to see the model": "sees it",
     "to see the organisation": "members",
@@ -164,7 +167,7 @@ def test_every_budget_is_documented_and_every_documented_one_exists() -> None:
 def test_every_audit_action_is_documented_and_every_documented_one_exists() -> None:
     section = read("docs/api.md").partition("## Audit actions")[2].partition("## ")[0]
     sources = "\n".join(path.read_text("utf-8") for path in (ROOT / "src/steelyard/server/core").rglob("*.py"))
-    written = set(re.findall(r'"([a-z_]+\.[a-z]+)"', sources))
+    written = set(re.findall(r'"([a-z_]+\.[a-z]+)"', sources)) - {"general.alignment"}  # which is GGUF's
     assert written == {name for name in re.findall(r"`([a-z_.]+)`", section) if "." in name}
 
 

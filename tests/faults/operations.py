@@ -126,8 +126,17 @@ def publish(scene: Scene) -> Act:
 
 
 def publish_weights(scene: Scene) -> Act:
+    return _publish(scene, "w.safetensors", _weights(scene))
+
+
+def compare_tensors(scene: Scene) -> Act:
+    path = scene.published(scene.fresh(), {"w.safetensors": _weights(scene)}).removesuffix("/1.0.0")
+    return lambda: scene.ada.get(f"{path}/compare?versions=1.0.0&versions=1.0.0&include=tensors")
+
+
+def _weights(scene: Scene) -> bytes:
     header = json.dumps({"w": {"dtype": "F32", "shape": [1000], "data_offsets": [0, 4000]}}).encode()
-    return _publish(scene, "w.safetensors", len(header).to_bytes(8, "little") + header + scene.random_bytes(4000))
+    return len(header).to_bytes(8, "little") + header + scene.random_bytes(4000)
 
 
 def _publish(scene: Scene, name: str, data: bytes) -> Act:
@@ -176,6 +185,7 @@ OPERATIONS = (
     Operation("publish", publish, WRITES, (200, 201)),
     Operation("publish weights", publish_weights, {**WRITES, "store": (READ,)}, (200, 201)),
     Operation("metrics", set_metrics, WRITES),
+    Operation("comparison of tensors", compare_tensors, {**READS, "store": (READ,)}),
     Operation("file", get_file, {**READS, "store": (READ,)}, streams=True),
     Operation("range", get_range, {**READS, "store": (READ,)}, (206,), streams=True),
     Operation("tar", get_tar, {**READS, "store": (READ,)}, streams=True),

@@ -10,7 +10,17 @@ import pytest
 from steelyard.server.doors.turns import AT_ONCE
 from tests.conftest import Tell
 from tests.faults.conftest import MakeSite
-from tests.faults.operations import Act, Scene, batch_of_held, get_file, get_range, get_tar, publish_weights, put_part
+from tests.faults.operations import (
+    Act,
+    Scene,
+    batch_of_held,
+    compare_tensors,
+    get_file,
+    get_range,
+    get_tar,
+    publish_weights,
+    put_part,
+)
 from tests.faults.site import MARGIN_SECONDS, Site
 from tests.house.people import Person, path_of
 from tests.house.wires import Fault
@@ -29,7 +39,8 @@ def site(make_site: MakeSite) -> Site:
 def test_who_does_not_need_a_silent_store_does_not_wait_for_it(scene: Scene, tell: Tell) -> None:
     model = scene.fresh()
     scene.published(model, {"config.json": b"{}"})
-    acts = [prepare(scene) for prepare in (get_file, get_range, get_tar, put_part, publish_weights, batch_of_held)]
+    needing = (get_file, get_range, get_tar, put_part, publish_weights, batch_of_held, compare_tensors)
+    acts = [prepare(scene) for prepare in needing]
     assert WAITING > 2 * AT_ONCE
     other = Person(scene.site.client(), "ada", scene.site.token)
     with other.client, ThreadPoolExecutor(WAITING) as threads, scene.site.broken("store", Fault("silent")):

@@ -183,11 +183,12 @@ class Wire:
 
     async def _cut(self) -> None:
         self._cuts += 1
+        before = set(self._tasks)  # whoever comes from now on is let pass, and not waited for
         for link in list(self._links):
             link.reset()
         await self._tell()
-        if tasks := set(self._tasks):
-            await asyncio.wait(tasks)
+        if before:
+            await asyncio.wait(before)
 
     def _is_held(self) -> bool:
         up = self.hold_up_after is not None and self.up_bytes >= self.hold_up_after
@@ -213,12 +214,11 @@ class Wire:
     def _accept(self, listener: socket.socket) -> None:
         with suppress(OSError):  # gone again
             near, _ = listener.accept()
-            task = self._loop.create_task(self._serve(near))
+            task = self._loop.create_task(self._serve(near, self._cuts))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _serve(self, accepted: socket.socket) -> None:
-        cuts = self._cuts
+    async def _serve(self, accepted: socket.socket, cuts: int) -> None:
         near = await asyncio.open_connection(sock=accepted, limit=_PIECE_BYTES)
         try:
             far = await self._connect()
