@@ -243,7 +243,7 @@ def test_only_who_may_publish_gets_the_form_or_sends_it(
     assert ada.get(f"/org/{ada.name}/models/x").status_code == 404
     signed_out = Visitor(registered)
     assert signed_out.get(path).path.startswith("/-/login?next=")
-    assert signed_out.client.post(path, files={"files": ("a", b"1")}).status_code == 401
+    assert signed_out.client.post(path, files={"files": ("a", b"1")}, headers={"Accept": HTML}).status_code == 401
 
 
 def test_the_ticket_is_looked_at_before_the_body(browser: Visitor, ada: Person) -> None:

@@ -82,7 +82,7 @@ class Stock:
         return Ground({**_STAYS, "version": self._fresh_version()})
 
     def _fresh_version(self) -> str:
-        version = f"0.0.{next(self._numbers)}-{self._unique}.x"
+        version = f"0.0.{next(self._numbers)}-x{self._unique}"  # eight hex digits may be a number with a leading zero
         _made(self.admin.publish(f"{ORG}/{NAME}:{version}", {"model.bin": BYTES}))
         return version
 
