@@ -93,7 +93,7 @@ class Stock:
         return Ground({**_STAYS, "alias": alias})
 
     def _for_publish_model(self) -> Ground:
-        number = f"3.0.{next(self._numbers)}-{self._unique}.x"
+        number = f"3.0.{next(self._numbers)}-x{self._unique}"
         held = {"version": number, "bump": None, "artifacts": {"model.bin": oid_of(BYTES)}}
         return Ground({"org": ORG, "name": self.unique("fuzzed")}, keys=held)
 
