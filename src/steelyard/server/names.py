@@ -23,7 +23,7 @@ RESERVED_SLUGS = _words(
 )
 RESERVED_MODEL_NAMES = _words("facets activity")
 RESERVED_ALIASES = _words("latest main versions compare visibility aliases blobs files yank download metrics tags")
-_IMAGE_SUFFIX = "-image"  # version 1.2.3 is served as a container image under the tag 1.2.3-image
+IMAGE_SUFFIX = "-image"  # version 1.2.3 is served as a container image under the tag 1.2.3-image
 
 
 class InvalidName(ValueError):
@@ -104,6 +104,47 @@ class Oid(str):
         return self.removeprefix("sha256:")
 
 
+class Digest(str):
+    """The digest of some bytes as container tools write it, by SHA-256 or SHA-512 (OCI image-spec, `descriptor.md`)."""
+
+    __slots__ = ()
+    _FORM: ClassVar = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        if not cls._FORM.fullmatch(text):
+            raise InvalidName(
+                f"{_shown(text)} is not a digest: use 'sha256:' and 64, or 'sha512:' and 128 lower-case hex digits"
+            )
+        return cls(text)
+
+    @property
+    def algorithm(self) -> str:
+        """`sha256` or `sha512`, as `hashlib` calls it, too."""
+        return self.partition(":")[0]
+
+    @property
+    def hex(self) -> str:
+        """The hex digits."""
+        return self.partition(":")[2]
+
+
+class Tag(str):
+    """A name for a manifest (OCI distribution-spec 1.1, "Pulling manifests")."""
+
+    __slots__ = ()
+    _FORM: ClassVar = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        if not cls._FORM.fullmatch(text):
+            raise InvalidName(
+                f"{_shown(text)} is not a tag: use letters, digits, '_', '.' and '-', not '.' or '-' first, "
+                "1 to 128 characters"
+            )
+        return cls(text)
+
+
 _NUMBER = r"(?:0|[1-9][0-9]*)"
 _IDENTIFIERS = r"[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*"
 _VERSION = re.compile(rf"({_NUMBER})\.({_NUMBER})\.({_NUMBER})(?:-({_IDENTIFIERS}))?(?:\+({_IDENTIFIERS}))?")
@@ -140,10 +181,20 @@ class Version:
                 f"{_shown(text)} is not a version: write MAJOR.MINOR.PATCH as in '1.2.3', '1.2.3-rc.1' or "
                 "'1.2.3+cu12', numbers without leading zeros (Semantic Versioning 2.0.0)"
             )
-        if text.endswith(_IMAGE_SUFFIX):
+        if text.endswith(IMAGE_SUFFIX):
             raise InvalidName(f"'{text}' is not a version: the ending '-image' is kept for container images")
         major, minor, patch, prerelease, build = found.groups()
         return cls(int(major), int(minor), int(patch), _split_prerelease(text, prerelease), _split_identifiers(build))
+
+    @classmethod
+    def parse_tag(cls, text: str) -> Self:
+        """Reads a version as a tag writes it, in which `_` stands for `+`."""
+        return cls.parse(text.replace("_", "+"))
+
+    @property
+    def tag(self) -> Tag:
+        """The version as a tag, in which there can be no `+`."""
+        return Tag(str(self).replace("+", "_"))
 
     @property
     def release(self) -> tuple[int, int, int]:
@@ -414,7 +465,7 @@ class Alias(str):
         """What else the text already means, if anything."""
         if text.lower() in RESERVED_ALIASES:
             return "the word is reserved"
-        if text.endswith(_IMAGE_SUFFIX):
+        if text.endswith(IMAGE_SUFFIX):
             return "the ending '-image' is kept for container images"
         if _COMMIT.fullmatch(text):
             return "40 hex digits name a commit"

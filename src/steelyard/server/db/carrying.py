@@ -14,10 +14,10 @@ from sqlalchemy.orm import Session
 from steelyard.server.db.engine import Database
 from steelyard.server.db.facts import list_tables
 from steelyard.server.db.migrate import UNFINISHED, head, migrate_in, read_revision, set_revision
-from steelyard.server.db.tables import Garbage, Job, Table, Upload, UploadPart
+from steelyard.server.db.tables import BlobUpload, Garbage, Job, Table, Upload, UploadPart
 from steelyard.server.errors import Conflict, DatabaseFailed
 
-LEFT = frozenset(table.__tablename__ for table in (Upload, UploadPart, Job, Garbage))
+LEFT = frozenset(table.__tablename__ for table in (Upload, UploadPart, BlobUpload, Job, Garbage))
 """What is on its way into the source's store or out of it. Whoever was uploading begins again."""
 
 _ROWS_AT_ONCE = 200  # one of a tree may be long

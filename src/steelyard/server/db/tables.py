@@ -485,6 +485,95 @@ class RecipeXorb(Table):
     xorb_id: Mapped[int] = mapped_column(ForeignKey("xorbs.id"), primary_key=True, index=True)
 
 
+class RepositoryBlob(Table):
+    """A model has these bytes as a repository has, before any version or manifest of it does: they were pushed to it,
+    or mounted into it. What git-lfs sent is `kept` for good, since nothing that we see will ever name it."""
+
+    __tablename__ = "repository_blobs"
+    model_id: Mapped[int] = mapped_column(ForeignKey("models.id", ondelete="CASCADE"), primary_key=True)
+    blob_id: Mapped[int] = mapped_column(ForeignKey("blobs.id"), primary_key=True, index=True)
+    kept: Mapped[bool] = mapped_column(Boolean, default=False)
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class BlobDigest(Table):
+    """Another digest of bytes, by which container tools may call them: `sha512:…`."""
+
+    __tablename__ = "blob_digests"
+    digest: Mapped[str] = mapped_column(line(135), primary_key=True)
+    blob_id: Mapped[int] = mapped_column(ForeignKey("blobs.id", ondelete="CASCADE"), index=True)
+
+
+class Manifest(Table):
+    """A manifest of a model's repository, to the byte: pushed, or `made` by us for a version.
+
+    What is asked about it is written out of it: `subject` is the digest of what it refers to.
+    """
+
+    __tablename__ = "manifests"
+    __table_args__ = (
+        UniqueConstraint("model_id", "digest"),
+        Index("ix_manifests_subject", "model_id", "subject", "id"),
+        Index("ix_manifests_size", "model_id", "made", "size_bytes"),
+    )
+    id: Mapped[int] = mapped_column(primary_key=True)
+    model_id: Mapped[int] = mapped_column(ForeignKey("models.id", ondelete="CASCADE"))
+    digest: Mapped[str] = mapped_column(line(135))
+    media_type: Mapped[str] = mapped_column(line(255))
+    artifact_type: Mapped[str | None] = mapped_column(line(255))
+    subject: Mapped[str | None] = mapped_column(line(135))
+    annotations: Mapped[dict[str, Any] | None]
+    size_bytes: Mapped[int]
+    content: Mapped[bytes] = mapped_column(deferred=True)
+    made: Mapped[bool] = mapped_column(Boolean, default=False)
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class ManifestTag(Table):
+    """A tag of a repository, in one of its forms: `artifact` is what the tag leads to, `image` the twin of a version
+    under `-image`, `config` the manifest of a version in the native API's own dialect."""
+
+    __tablename__ = "manifest_tags"
+    model_id: Mapped[int] = mapped_column(ForeignKey("models.id", ondelete="CASCADE"), primary_key=True)
+    form: Mapped[str] = mapped_column(line(10), primary_key=True)
+    name: Mapped[str] = mapped_column(line(128), primary_key=True)
+    manifest_id: Mapped[int] = mapped_column(ForeignKey("manifests.id", ondelete="CASCADE"), index=True)
+    updated_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class ManifestBlob(Table):
+    """What a manifest names by digest: bytes that are held (`blob_id`), a tar of them alone under `tar_path`, or a few
+    bytes that we made, `content`. The files of a version that a made manifest names stand in the version's tree."""
+
+    __tablename__ = "manifest_blobs"
+    manifest_id: Mapped[int] = mapped_column(ForeignKey("manifests.id", ondelete="CASCADE"), primary_key=True)
+    digest: Mapped[str] = mapped_column(line(135), primary_key=True, index=True)
+    blob_id: Mapped[int | None] = mapped_column(ForeignKey("blobs.id"), index=True)
+    tar_path: Mapped[str | None] = mapped_column(Text)
+    content: Mapped[bytes | None] = mapped_column(deferred=True)
+
+
+class BlobUpload(Table):
+    """Bytes on their way into a repository, whose digest is told at the end (OCI). `received_bytes` lie under
+    `stage_id`; `sha256` and `sha512` are theirs in hex, where they came in one stream. `key` is where they go, known
+    once they end.
+    """
+
+    __tablename__ = "blob_uploads"
+    id: Mapped[str] = mapped_column(line(32), primary_key=True)
+    org_id: Mapped[int] = mapped_column(ForeignKey("orgs.id"), index=True)
+    name_key: Mapped[str] = mapped_column(line(96))
+    principal: Mapped[str] = mapped_column(line(50))
+    stage_id: Mapped[str] = mapped_column(line(32), unique=True)
+    received_bytes: Mapped[int] = mapped_column(default=0)
+    sha256: Mapped[str | None] = mapped_column(line(64))
+    sha512: Mapped[str | None] = mapped_column(line(128))
+    wants_sha512: Mapped[bool] = mapped_column(Boolean, default=False)
+    key: Mapped[str | None] = mapped_column(line(80))
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+    touched_at: Mapped[datetime] = mapped_column(default=utc_now, index=True)
+
+
 class Garbage(Table):
     """A key whose bytes nothing needs any more, until the store has let go of them."""
 
