@@ -98,6 +98,11 @@ def visible_to(actor: Actor) -> ColumnElement[bool]:
     return or_(own, Model.is_public) if actor.sees_public else own
 
 
+def sees(actor: Actor, org_id: int, *, is_public: bool) -> bool:
+    """The same as `visible_to`, of a model whose row was read already."""
+    return org_id in actor.roles or (is_public and actor.sees_public)
+
+
 def org_visible_to(actor: Actor) -> ColumnElement[bool]:
     """The condition on `orgs`: his own, and those that show him a public model."""
     own = Org.id.in_(actor.roles) if actor.roles else false()

@@ -137,9 +137,13 @@ class Usage:
 
     def note_download(self, version: Version, actor: Actor) -> None:
         """Count a version as taken by this caller in this hour; an anonymous one is told by his address."""
+        self.note_download_of(version.uuid, actor)
+
+    def note_download_of(self, version_uuid: str, actor: Actor) -> None:
+        """The same, for who knows no more of the version."""
         principal = f"address:{actor.address}" if actor.is_anonymous else actor.principal
         with self._lock:
-            self._hits.add(_Hit(version.uuid, principal, int(time.time()) // HOUR_SECONDS))
+            self._hits.add(_Hit(version_uuid, principal, int(time.time()) // HOUR_SECONDS))
 
     def note_token(self, token_uuid: str) -> None:
         """Remember when a token was used last."""

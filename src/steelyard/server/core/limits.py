@@ -26,7 +26,8 @@ class LimitedAction(StrEnum):
 
 
 class Limiter:
-    """Counts what each caller does. Safe to use from any thread, and not from the event loop: it may wait."""
+    """Counts what each caller does. Safe to use from any thread, and from the event loop only what it need not
+    wait for."""
 
     def __init__(self, settings: Settings, *, watch: Watch = UNWATCHED) -> None:
         self._watch = watch
@@ -42,6 +43,10 @@ class Limiter:
     def counts_alone(self) -> bool:
         """Whether this server counts by itself although it should count with others."""
         return self._count.is_lost
+
+    def waits_for(self, action: LimitedAction) -> bool:
+        """Whether counting this may have to wait for an engine elsewhere."""
+        return action in self._items and isinstance(self._count, SharedCount)
 
     def take(self, action: LimitedAction, caller: str) -> None:
         """Count one use; raises `RateLimited` when the caller's budget is spent."""

@@ -4,7 +4,7 @@ What only one database understands is in `sqlite.py` and `postgres.py`; everybod
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -12,7 +12,7 @@ from threading import BoundedSemaphore
 from time import monotonic
 from typing import TypeVar
 
-from sqlalchemy import URL, Engine, text
+from sqlalchemy import URL, Connection, Engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -41,6 +41,7 @@ class _Kind:
     """A database that the registry can stand on. So many `writers` of one process ask for its lock at a time."""
 
     open_engine: Callable[[URL, float], Engine]
+    open_glances: Callable[[URL], Engine | None]
     name_failure: Callable[[DBAPIError], RegistryError | None]
     writers: int
     writers_beside: int
@@ -54,6 +55,7 @@ class Database:
         kind = _kind_of(parsed)
         self.url = url
         self.engine = kind.open_engine(parsed, timeout_seconds)
+        self._glances = kind.open_glances(parsed)
         self._kind = kind
         self._timeout_seconds, self._watch = timeout_seconds, watch
         self._writers, self._beside = BoundedSemaphore(kind.writers), BoundedSemaphore(kind.writers_beside)
@@ -77,6 +79,25 @@ class Database:
         ):
             self._open(session, opening)
             yield session
+
+    @property
+    def engines(self) -> Sequence[Engine]:
+        """All that statements go through."""
+        return [self.engine] if self._glances is None else [self.engine, self._glances]
+
+    def glance(self, look: Callable[[Connection], T]) -> T | None:
+        """What `look` finds on one consistent view of the data, without waiting: for the event loop.
+
+        None where that cannot be had, as from a database that is asked over a network, or one that is locked or broken:
+        whoever wanted it reads as everybody does, and learns what is wrong. What `look` raises otherwise goes through.
+        """
+        if self._glances is None:
+            return None
+        try:
+            with self._watch.work("database", "read"), self._glances.connect() as connection:
+                return look(connection)
+        except (DBAPIError, PoolTimeout):
+            return None
 
     @contextmanager
     def write(self, *, beside: bool = False, patient: bool = False) -> Iterator[Session]:
@@ -105,7 +126,8 @@ class Database:
 
     def close(self) -> None:
         """Let go of every connection."""
-        self.engine.dispose()
+        for engine in self.engines:
+            engine.dispose()
 
     def _open(self, session: Session, opening: Opening) -> None:
         """Begin the transaction; once more where a connection that had lain in the pool turns out to be dead.
@@ -168,14 +190,18 @@ def parse_url(url: str) -> URL:
 def _kind_of(url: URL) -> _Kind:
     """What a URL asks for; raises `ValueError` for what the registry cannot stand on."""
     if url.get_backend_name() == "sqlite":
-        return _Kind(sqlite.open_engine, sqlite.name_failure, sqlite.CONNECTIONS, sqlite.CONNECTIONS)
+        return _Kind(
+            sqlite.open_engine, sqlite.open_glances, sqlite.name_failure, sqlite.CONNECTIONS, sqlite.CONNECTIONS
+        )
     if url.drivername not in ("postgresql", "postgresql+psycopg"):
         raise ValueError(_WANTED)
     try:
         from steelyard.server.db import postgres
     except ImportError as error:
         raise ValueError("PostgreSQL needs a driver: pip install 'steelyard[server,postgres]'") from error
-    return _Kind(postgres.open_engine, postgres.name_failure, postgres.WRITERS, postgres.WRITERS_BESIDE)
+    return _Kind(
+        postgres.open_engine, lambda _url: None, postgres.name_failure, postgres.WRITERS, postgres.WRITERS_BESIDE
+    )
 
 
 def in_batches(items: Iterable[T]) -> Iterator[list[T]]:

@@ -37,6 +37,20 @@ def open_engine(url: URL, timeout_seconds: float) -> Engine:
     return engine
 
 
+def open_glances(url: URL) -> Engine | None:
+    """One connection more, for the event loop: it reads, which nobody who writes holds up, and where it would have to
+    wait all the same it fails at once. None for a database that only one connection sees."""
+    if url.database in (None, "", ":memory:"):
+        return None
+    engine = create_engine(
+        url, pool_size=1, max_overflow=0, pool_timeout=0, connect_args={"timeout": 0}, hide_parameters=True
+    )
+    event.listen(engine, "connect", _prepare_to_glance)
+    event.listen(engine, "begin", _begin)
+    event.listen(engine, "handle_error", _distrust)
+    return engine
+
+
 def name_failure(error: DBAPIError) -> RegistryError | None:
     """Locked, full, broken: the words of SQLite's own messages are the only thing its driver gives us.
 
@@ -58,6 +72,12 @@ def _prepare(connection: SQLiteConnection, _record: Any, *, timeout_seconds: flo
     _switch_to_wal(connection, time.monotonic() + timeout_seconds)
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _prepare_to_glance(connection: SQLiteConnection, _record: Any) -> None:
+    connection.isolation_level = None
+    connection.execute("PRAGMA busy_timeout = 0")
+    connection.execute("PRAGMA query_only = ON")
 
 
 def _switch_to_wal(connection: SQLiteConnection, until: float) -> None:
