@@ -9,6 +9,8 @@ from sqlalchemy.orm import Session
 from steelyard.server.core.access import Action, Actor, allow
 from steelyard.server.core.audit import record
 from steelyard.server.core.history import commits
+from steelyard.server.core.manifests import rows
+from steelyard.server.core.manifests.rows import Form
 from steelyard.server.core.models import Found
 from steelyard.server.db.tables import Alias, AliasMove, Version, utc_now
 from steelyard.server.errors import AlreadyExists, NotFound
@@ -101,7 +103,9 @@ def _find_alias(session: Session, model_id: int, alias: str) -> Alias | None:
 
 def _refuse_taken(session: Session, found: Found, alias: str) -> None:
     """A name leads to one thing, whoever asks: members would get to the branch."""
-    if commits.has_ref(session, found.model.id, alias):
+    if commits.has_ref(session, found.model.id, alias) or rows.find_tagged(
+        session, found.model.id, Form.ARTIFACT, alias
+    ):
         raise AlreadyExists(f"'{found.full_name}' has a branch or tag '{alias}'. Choose another alias.")
 
 

@@ -8,20 +8,24 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, case, delete, exists, func, insert, or_, select, union, update
+from sqlalchemy import ColumnElement, case, delete, exists, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from steelyard.server.core.xet import chunking
 from steelyard.server.db.engine import Database, in_batches
 from steelyard.server.db.tables import (
     Blob,
+    BlobUpload,
     Commit,
     Garbage,
+    Manifest,
+    ManifestBlob,
     Model,
     OrgBlob,
     OrgXorb,
     Recipe,
     RecipeXorb,
+    RepositoryBlob,
     TreeBlob,
     Upload,
     Version,
@@ -60,18 +64,6 @@ def find_held(session: Session, org_id: int, oids: Collection[str]) -> dict[str,
         )
         held.update((row.oid, HeldBlob(*row)) for row in session.execute(query))
     return held
-
-
-def find_of_model(session: Session, model_id: int, oids: Collection[str], *, drafts: bool) -> dict[str, HeldBlob]:
-    """Those of the OIDs that a version of the model has, or with `drafts` any commit of it."""
-    found: dict[str, HeldBlob] = {}
-    tables = (Version, Commit) if drafts else (Version,)
-    trees = union(*(select(table.tree_id).where(table.model_id == model_id) for table in tables))
-    for some in in_batches(oids):
-        query = select(Blob.id, Blob.oid, Blob.size_bytes, Blob.key).join(TreeBlob, TreeBlob.blob_id == Blob.id)
-        query = query.where(Blob.oid.in_(some), TreeBlob.tree_id.in_(trees)).distinct()
-        found.update((row.oid, HeldBlob(*row)) for row in session.execute(query))
-    return found
 
 
 def find_keys(session: Session, oids: Collection[str]) -> dict[str, str]:
@@ -151,9 +143,12 @@ def move(session: Session, blob: Blob, key: str) -> None:
 
 
 def held_bytes(session: Session, org_id: int) -> int:
-    """How many bytes the organisation holds, each digest counted once."""
+    """How many bytes the organisation holds, each digest counted once, and the manifests that were pushed to its
+    models."""
     total = select(func.coalesce(func.sum(Blob.size_bytes), 0)).join(OrgBlob, OrgBlob.blob_id == Blob.id)
-    return int(session.scalar(total.where(OrgBlob.org_id == org_id)) or 0)
+    pushed = select(func.coalesce(func.sum(Manifest.size_bytes), 0)).join(Model, Model.id == Manifest.model_id)
+    queries = (total.where(OrgBlob.org_id == org_id), pushed.where(Model.org_id == org_id, ~Manifest.made))
+    return sum(int(session.scalar(query) or 0) for query in queries)
 
 
 def attach(session: Session, tree_id: int, blob_ids: Iterable[int]) -> None:
@@ -182,6 +177,7 @@ def let_go(session: Session, some: Sequence[tuple[int | None, int]], until: date
         ids = [blob_id for held_by, blob_id in some if held_by == org_id]
         where = (OrgBlob.org_id == org_id, OrgBlob.blob_id.in_(ids), unneeded_link(until))
         session.execute(delete(OrgBlob).where(*where), execution_options={"synchronize_session": False})
+        _unlink(session, org_id, ids)
         held = exists().where(OrgBlob.org_id == Recipe.org_id, OrgBlob.blob_id == Recipe.blob_id)
         session.execute(delete(Recipe).where(Recipe.org_id == org_id, Recipe.blob_id.in_(ids), ~held))
     query = select(Blob.id, Blob.oid, Blob.key, _STORED_BYTES)
@@ -193,10 +189,18 @@ def let_go(session: Session, some: Sequence[tuple[int | None, int]], until: date
     return [(row.oid, row[3]) for row in orphans]
 
 
+def _unlink(session: Session, org_id: int, blob_ids: Collection[int]) -> None:
+    """Those of these bytes that the organisation holds no longer are in none of its repositories."""
+    held = exists().where(OrgBlob.org_id == org_id, OrgBlob.blob_id == RepositoryBlob.blob_id)
+    of_org = RepositoryBlob.model_id.in_(select(Model.id).where(Model.org_id == org_id))
+    session.execute(delete(RepositoryBlob).where(RepositoryBlob.blob_id.in_(blob_ids), of_org, ~held))
+
+
 def list_collectable(session: Session, org_grace_until: datetime) -> dict[int, tuple[str, int]]:
     """What `collect` would let go, but for what is built on it: number -> `(oid, size_bytes)`."""
     kept = exists().where(OrgBlob.blob_id == Blob.id, ~unneeded_link(org_grace_until))
-    query = select(Blob.id, Blob.oid, _STORED_BYTES).where(~kept, ~exists().where(TreeBlob.blob_id == Blob.id))
+    named = (~exists().where(table.blob_id == Blob.id) for table in (TreeBlob, ManifestBlob))
+    query = select(Blob.id, Blob.oid, _STORED_BYTES).where(~kept, *named)
     return {blob_id: (oid, size) for blob_id, oid, size in session.execute(query)}
 
 
@@ -216,13 +220,16 @@ _BUILT_ON = exists().where(
 _ORPHANED = (
     ~exists().where(OrgBlob.blob_id == Blob.id),
     ~exists().where(TreeBlob.blob_id == Blob.id),
+    ~exists().where(ManifestBlob.blob_id == Blob.id),
+    ~exists().where(RepositoryBlob.blob_id == Blob.id),
     ~_BUILT_ON,
 )
 
 
 def unneeded_link(until: datetime) -> ColumnElement[bool]:
     """Whether nothing in its organisation has needed an `OrgBlob` since that moment."""
-    return (OrgBlob.touched_at <= until) & ~_needed_by(Version) & ~_needed_by(Commit)
+    needed = (_needed_by(Version), _needed_by(Commit), _named_by_manifest(), _kept_in_repository())
+    return (OrgBlob.touched_at <= until) & ~or_(*needed)
 
 
 def _needed_by(table: type[Version | Commit]) -> ColumnElement[bool]:
@@ -231,6 +238,23 @@ def _needed_by(table: type[Version | Commit]) -> ColumnElement[bool]:
         .where(TreeBlob.blob_id == OrgBlob.blob_id)
         .where(table.tree_id == TreeBlob.tree_id)
         .where(Model.id == table.model_id, Model.org_id == OrgBlob.org_id)
+    )
+
+
+def _named_by_manifest() -> ColumnElement[bool]:
+    return (
+        exists()
+        .where(ManifestBlob.blob_id == OrgBlob.blob_id)
+        .where(Manifest.id == ManifestBlob.manifest_id)
+        .where(Model.id == Manifest.model_id, Model.org_id == OrgBlob.org_id)
+    )
+
+
+def _kept_in_repository() -> ColumnElement[bool]:
+    return (
+        exists()
+        .where(RepositoryBlob.blob_id == OrgBlob.blob_id, RepositoryBlob.kept)
+        .where(Model.id == RepositoryBlob.model_id, Model.org_id == OrgBlob.org_id)
     )
 
 
@@ -257,7 +281,7 @@ def find_unknown(session: Session, keys: Collection[str]) -> set[str]:
     garbage."""
     unknown = set(keys)
     for some in in_batches(keys):
-        for column in (Blob.key, Xorb.key, Upload.key, Garbage.key):
+        for column in (Blob.key, Xorb.key, Upload.key, BlobUpload.key, Garbage.key):
             unknown.difference_update(session.scalars(select(column).where(column.in_(some))))
     return unknown
 

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from steelyard.server.db.engine import in_batches
 from steelyard.server.db.tables import Job, utc_now
 
-PROVE, CLEAN_UP, CHUNK = "prove", "gc", "chunk"
+PROVE, CLEAN_UP, CHUNK, IMAGE, UNPACK = "prove", "gc", "chunk", "image", "unpack"
 LONGEST_PAUSE_SECONDS = 60
 
 
@@ -26,6 +26,10 @@ class LeaseLost(Exception):
     """Somebody else has the work now: it was leased for too short a time, or not extended."""
 
     type: ClassVar[str] = "lease_lost"
+
+
+class Stopped(Exception):
+    """The server is about to end: whoever leases the job next begins anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +120,12 @@ def is_leased(session: Session, kind: str, subject: str) -> bool:
     """Whether somebody is at it."""
     job = _find(session, kind, subject)
     return job is not None and _is_leased(job)
+
+
+def is_wanted(session: Session, kind: str, prefix: str) -> bool:
+    """Whether there is something to do, or being done, of which the subject begins so."""
+    begun = select(Job.id).where(Job.kind == kind, Job.subject.startswith(prefix, autoescape=True))
+    return session.scalar(begun.limit(1)) is not None
 
 
 def is_held(session: Session, lease: Lease) -> bool:

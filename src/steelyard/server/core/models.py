@@ -13,6 +13,7 @@ from steelyard.server.core import blobs
 from steelyard.server.core.access import Action, Actor, allow, visible_to
 from steelyard.server.core.audit import record
 from steelyard.server.core.history import commits
+from steelyard.server.core.manifests import holdings, rows
 from steelyard.server.core.orgs import get_org
 from steelyard.server.db.tables import (
     Alias,
@@ -152,6 +153,8 @@ def delete_model(session: Session, actor: Actor, found: Found) -> None:
     session.execute(delete(Version).where(Version.model_id == model.id))
     commits.delete_all(session, model.id)
     commits.delete_trees(session, trees)
+    rows.delete_all(session, found.org.id, model.id)
+    holdings.unlink_all(session, found.org.id, model.id)
     session.execute(delete(ModelFacet).where(ModelFacet.model_id == model.id))
     session.execute(delete(AliasMove).where(AliasMove.model_id == model.id))
     session.execute(delete(IdempotencyKey).where(IdempotencyKey.model_id == model.id))

@@ -17,6 +17,8 @@ from steelyard.server.core.history import commits
 from steelyard.server.core.history.commits import MAIN, Words, create_commit
 from steelyard.server.core.holding import get_held
 from steelyard.server.core.lineage.origins import find_parents, note_parents
+from steelyard.server.core.manifests import rows
+from steelyard.server.core.manifests.rows import Form
 from steelyard.server.core.models import Found, create_model, find_model, latest_query, refresh_latest
 from steelyard.server.core.versions import find_version, standing_of
 from steelyard.server.db.tables import Commit, IdempotencyKey, Model, Org, SpentVersion, Tree, Version, utc_now
@@ -193,10 +195,8 @@ def _plain(value: Any) -> Any:
 
 def _choose_number(session: Session, found: Found, new: NewVersion) -> SemVer:
     if new.number is not None:
-        if _is_spent(session, found, new.number):
-            raise AlreadyExists(
-                f"{found.full_name}:{new.number} was published and deleted; its number is spent. Publish a new number."
-            )
+        check_unspent(session, found, new.number)
+        _refuse_pushed(session, found, new.number)
         return new.number
     if new.bump is None:
         raise ValueError("a publish names a number or a bump")
@@ -204,7 +204,25 @@ def _choose_number(session: Session, found: Found, new: NewVersion) -> SemVer:
     number = (SemVer.parse(latest.version) if latest else SemVer(0, 0, 0)).bump(new.bump)
     while find_version(session, found.model.id, number) or _is_spent(session, found, number):
         number = number.bump(new.bump)
+    _refuse_pushed(session, found, number)
     return number
+
+
+def _refuse_pushed(session: Session, found: Found, number: SemVer) -> None:
+    """What was pushed under this number and is no model, an image say, keeps its tag: a tag leads to one thing."""
+    if rows.find_tagged(session, found.model.id, Form.ARTIFACT, number.tag):
+        raise AlreadyExists(
+            f"{found.full_name}:{number.tag} is a tag of something else that was pushed there. Delete the tag, or "
+            "publish another number."
+        )
+
+
+def check_unspent(session: Session, found: Found, number: SemVer) -> None:
+    """Raise `AlreadyExists` for the number of a version that was deleted."""
+    if _is_spent(session, found, number):
+        raise AlreadyExists(
+            f"{found.full_name}:{number} was published and deleted; its number is spent. Publish a new number."
+        )
 
 
 def _is_spent(session: Session, found: Found, number: SemVer) -> bool:

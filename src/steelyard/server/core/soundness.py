@@ -11,13 +11,25 @@ from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from steelyard.server.core import blobs
-from steelyard.server.db.tables import Blob, Commit, Model, Org, OrgBlob, Tree, TreeBlob, Version
+from steelyard.server.db.tables import (
+    Blob,
+    Commit,
+    Manifest,
+    ManifestBlob,
+    Model,
+    Org,
+    OrgBlob,
+    Tree,
+    TreeBlob,
+    Version,
+)
 from steelyard.server.names import Oid
 
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """A file of a version, `org/name:version`, or of a commit that no version has, `org/name@sha`."""
+    """A file of a version, `org/name:version`, or of a commit that no version has, `org/name@sha`; or a manifest that
+    names the bytes, `org/name@sha256:…`, which knows no path of them."""
 
     version: str
     path: str
@@ -57,13 +69,27 @@ def list_uses(session: Session, oid: str, tree_id: int | None = None) -> list[Us
     """Every file of every version and draft that is these bytes; of one tree, whatever its rows say."""
     needed = select(TreeBlob.tree_id).join(Blob, Blob.id == TreeBlob.blob_id).where(Blob.oid == oid)
     condition = Tree.id.in_(needed) if tree_id is None else Tree.id == tree_id
-    return [
+    named = [] if tree_id is not None else _list_manifests(session, oid)
+    return named + [
         Use(f"{org}/{name}{mark}{version}", path)
         for query, mark in ((_VERSIONS, ":"), (_DRAFTS, "@"))
         for org, name, version, files in session.execute(query.where(condition))
         for path, named, _ in files
         if named == oid
     ]
+
+
+def _list_manifests(session: Session, oid: str) -> list[Use]:
+    query = (
+        select(Org.slug, Model.name, Manifest.digest)
+        .join(Model, Model.org_id == Org.id)
+        .join(Manifest, Manifest.model_id == Model.id)
+        .join(ManifestBlob, ManifestBlob.manifest_id == Manifest.id)
+        .join(Blob, Blob.id == ManifestBlob.blob_id)
+        .where(Blob.oid == oid, ~Manifest.made)
+        .order_by(Org.slug, Model.name, Manifest.id)
+    )
+    return [Use(f"{org}/{name}@{digest}", "") for org, name, digest in session.execute(query)]
 
 
 def list_trees(session: Session, *, after_id: int, most: int) -> list[int]:

@@ -17,7 +17,19 @@ from steelyard.server.db.tables import SigningKey
 from steelyard.server.errors import Forbidden, RegistryError
 
 Purpose = Literal[
-    "upload", "part", "complete", "download", "xet-read", "xet-write", "xet-data", "form", "notice", "oidc", "identity"
+    "upload",
+    "part",
+    "complete",
+    "download",
+    "xet-read",
+    "xet-write",
+    "xet-data",
+    "form",
+    "notice",
+    "oidc",
+    "identity",
+    "oci",
+    "keep",
 ]
 
 
@@ -45,6 +57,14 @@ class TicketOffice:
     def sign(self, ticket: Ticket) -> str:
         """The ticket as text that fits a query string."""
         return str(self._serializer.dumps(asdict(ticket)))
+
+    def has_signed(self, text: str) -> bool:
+        """Whether a text is a ticket of ours, be it past its end."""
+        try:
+            self._serializer.loads(text)
+        except BadData:
+            return False
+        return True
 
     def check(self, text: str, *, refusal: type[RegistryError] = Forbidden) -> Ticket:
         """The ticket, if we signed it and it is not past its end, whatever it is for. Raises the `refusal`."""

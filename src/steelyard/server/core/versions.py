@@ -16,6 +16,7 @@ from steelyard.server.core.aliases import aliases_of, find_version_of_alias
 from steelyard.server.core.audit import record
 from steelyard.server.core.files.trees import File, TreeCache
 from steelyard.server.core.history import commits
+from steelyard.server.core.manifests import rows
 from steelyard.server.core.models import Found, latest_query, refresh_latest, spend, versions_in_order
 from steelyard.server.db.tables import Standing, Version, utc_now
 from steelyard.server.errors import Conflict, Fault, Invalid, NotFound
@@ -187,6 +188,7 @@ def delete_version(session: Session, actor: Actor, found: Found, version: Versio
     session.flush()
     blobs.begin_grace(session, found.org.id, [version.tree_id])
     session.execute(delete(Version).where(Version.id == version.id))
+    rows.forget_version(session, found.org.id, found.model.id, SemVer.parse(version.version).tag)
     commits.let_go_of_version(session, found.org.id, found.model.id, version.commit_id, version.tree_id)
     refresh_latest(session, found.model, found.full_name)
     commits.follow_latest(session, found.model)

@@ -105,10 +105,18 @@ class LocalStore:
             for shard in (key[:2], f"{key[:2]}/{key[2:4]}"):
                 self._make_shard(shard)
             if sealed is not None:
-                self._make_durable(upload_id, sealed)
-                sealed.rename(blob)
+                self._move(upload_id, sealed, blob)
             _sync_directory(blob.parent)
         self.discard(upload_id)
+
+    def _move(self, upload_id: str, sealed: Path, blob: Path) -> None:
+        """To where it stays. Somebody who commits the same at the same moment may be faster."""
+        try:
+            self._make_durable(upload_id, sealed)
+            sealed.rename(blob)
+        except FileNotFoundError:
+            if not blob.exists():
+                raise
 
     def _find_sealed(self, upload_id: str) -> Path | None:
         """Put an upload where no writer finds it; None where there is none. A writer that has it open holds it locked,

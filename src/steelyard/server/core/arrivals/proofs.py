@@ -165,7 +165,7 @@ def _link(
 
     If it fails, the bytes stay where they are: the commit may have happened, and clean-up removes what has no row.
     """
-    lost_key = _find_lost(database, store, upload)
+    lost_key = find_lost(database, store, upload.oid, upload.size_bytes)
     with database.write() as session:
         if time.monotonic() > until:
             raise Conflict("The server stood still while it kept these bytes. Send the file again.")
@@ -188,10 +188,10 @@ def _ends_here(session: Session, upload_id: str, key: str, lease: Lease) -> bool
     return row is not None
 
 
-def _find_lost(database: Database, store: BlobStore, upload: Upload) -> str | None:
+def find_lost(database: Database, store: BlobStore, oid: str, size_bytes: int) -> str | None:
     """The physical name of these bytes that the registry knows, where the store has no such bytes any more."""
     with database.read() as session:
-        key = blobs.find_keys(session, [upload.oid]).get(upload.oid)
+        key = blobs.find_keys(session, [oid]).get(oid)
     if key is None:
         return None
-    return None if is_whole(store, key, upload.size_bytes) else key
+    return None if is_whole(store, key, size_bytes) else key

@@ -17,7 +17,7 @@ from steelyard.server.core.access import Actor
 from steelyard.server.core.blobs import HeldBlob
 from steelyard.server.core.files.reading import is_whole
 from steelyard.server.db.engine import in_batches
-from steelyard.server.db.tables import Org, Upload, UploadPart, utc_now
+from steelyard.server.db.tables import BlobUpload, Org, Upload, UploadPart, utc_now
 from steelyard.server.errors import Conflict, Fault, Invalid, NotFound, TooLarge
 from steelyard.server.names import Oid
 from steelyard.server.settings import Settings
@@ -122,25 +122,43 @@ def _wrong_sizes(wanted: Sequence[Wanted], held: dict[str, HeldBlob]) -> tuple[F
     )
 
 
-def check_room(session: Session, org: Org, missing: Sequence[Wanted], room: Room) -> None:
-    """Raise `TooLarge` where these bytes would pass what a file, the organisation or the disk may have."""
+def check_room(
+    session: Session, org: Org, missing: Sequence[Wanted], room: Room, *, but_upload_id: str | None = None
+) -> None:
+    """Raise `TooLarge` where these bytes would pass what a file, the organisation or the disk may have. They may be
+    those of a container tool's upload, which is then not counted beside them."""
     settings, incoming = room.settings, sum(item.size_bytes for item in missing)
     largest = max((item.size_bytes for item in missing), default=0)
     if settings.max_file_bytes and largest > settings.max_file_bytes:
         raise TooLarge(
             f"A file of {largest} bytes is larger than this server takes (max_file_bytes = {settings.max_file_bytes})."
         )
-    if settings.quota_org_bytes and incoming:
-        held = blobs.held_bytes(session, org.id) + _under_way_bytes(session, org, missing)
-        if held + incoming > settings.quota_org_bytes:
-            raise TooLarge(
-                f"'{org.slug}' holds {held} bytes and {incoming} more would pass its quota "
-                f"(quota_org_bytes = {settings.quota_org_bytes}). Delete versions or ask the operator."
-            )
+    check_quota(session, org, incoming, settings, but=missing, but_upload_id=but_upload_id)
     if incoming and room.free_bytes is not None and room.free_bytes - incoming < settings.free_disk_floor_bytes:
         raise TooLarge(
             f"{incoming} more bytes would leave less than the disk's floor free "
             f"(free_disk_floor_bytes = {settings.free_disk_floor_bytes}). The operator must make room."
+        )
+
+
+def check_quota(
+    session: Session,
+    org: Org,
+    more_bytes: int,
+    settings: Settings,
+    *,
+    but: Sequence[Wanted] = (),
+    but_upload_id: str | None = None,
+) -> None:
+    """Raise `TooLarge` where so many more bytes would pass what the organisation may have. Uploads of these, and this
+    one, are not counted beside them."""
+    if not settings.quota_org_bytes or not more_bytes:
+        return
+    held = blobs.held_bytes(session, org.id) + _under_way_bytes(session, org, but, but_upload_id)
+    if held + more_bytes > settings.quota_org_bytes:
+        raise TooLarge(
+            f"'{org.slug}' holds {held} bytes and {more_bytes} more would pass its quota "
+            f"(quota_org_bytes = {settings.quota_org_bytes}). Delete versions or ask the operator."
         )
 
 
@@ -153,8 +171,8 @@ def check_floor(settings: Settings, free_bytes: int | None) -> None:
         )
 
 
-def _under_way_bytes(session: Session, org: Org, but: Sequence[Wanted]) -> int:
-    """What other uploads to the organisation were promised room lately, and have not brought yet."""
+def _under_way_bytes(session: Session, org: Org, but: Sequence[Wanted], but_upload_id: str | None) -> int:
+    """What other uploads to the organisation were promised room lately, or have taken, and are not held yet."""
     lately = utc_now() - timedelta(seconds=UNDER_WAY_SECONDS)
     promised = select(func.coalesce(func.sum(Upload.size_bytes), 0)).where(
         Upload.org_id == org.id,
@@ -162,7 +180,10 @@ def _under_way_bytes(session: Session, org: Org, but: Sequence[Wanted]) -> int:
         Upload.state != "failed",
         Upload.oid.not_in([item.oid for item in but]),
     )
-    return int(session.scalar(promised) or 0)
+    taken = select(func.coalesce(func.sum(BlobUpload.received_bytes), 0)).where(
+        BlobUpload.org_id == org.id, BlobUpload.touched_at >= lately, BlobUpload.id != (but_upload_id or "")
+    )
+    return int(session.scalar(promised) or 0) + int(session.scalar(taken) or 0)
 
 
 def _offers(
@@ -294,7 +315,8 @@ def find_unknown(session: Session, ids: Collection[str]) -> set[str]:
     """Those of these ids that no unfinished upload has: nothing of theirs has to stand in the store."""
     unknown = set(ids)
     for some in in_batches(ids):
-        unknown.difference_update(session.scalars(select(Upload.id).where(Upload.id.in_(some))))
+        for column in (Upload.id, BlobUpload.stage_id):
+            unknown.difference_update(session.scalars(select(column).where(column.in_(some))))
     return unknown
 
 

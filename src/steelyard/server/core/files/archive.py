@@ -3,7 +3,8 @@
 Owns the layout: files in the order of their paths, nothing about when or by whom, USTAR headers, and a PAX extended
 header only before a file whose path or size does not fit USTAR. Formats: POSIX.1-2017, `pax`, "ustar Interchange
 Format" and "pax Extended Header". The bytes are pinned by a golden test, since a broken download goes on, by Range and
-ETag, where another server of another release may have begun it: whoever changes the bytes changes `_FORMAT`.
+ETag, where another server of another release may have begun it: whoever changes the bytes changes `_FORMAT`. Those of a
+single file's archive never change: images are made of such ones and name them by digest (`core/manifests/images.py`).
 """
 
 import bisect

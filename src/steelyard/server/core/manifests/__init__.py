@@ -1,0 +1,1 @@
+"""Models as container tools know them: repositories of manifests, tags, and bytes named by digest (OCI)."""
