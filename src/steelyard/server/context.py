@@ -9,8 +9,10 @@ from steelyard.server.core.files.trees import TreeCache
 from steelyard.server.core.limits import Limiter
 from steelyard.server.core.tickets import TicketOffice
 from steelyard.server.db.engine import Database
+from steelyard.server.jobs.imaging import Imager
 from steelyard.server.jobs.leasing import Leases
 from steelyard.server.jobs.proving import Prover
+from steelyard.server.jobs.unpacking import Unpacker
 from steelyard.server.settings import Settings
 from steelyard.server.storage import BlobStore
 from steelyard.server.watching.monitor import Monitor
@@ -33,6 +35,8 @@ class Registry:
     trees: TreeCache
     leases: Leases
     prover: Prover
+    imager: Imager
+    unpacker: Unpacker
     provider: "Provider | None" = None
     """Who is asked who people are, where they sign in to the pages by somebody else than us."""
     leaving: Event = field(default_factory=Event)

@@ -17,7 +17,7 @@ from typing import TypeVar
 from sqlalchemy.orm import Session
 
 from steelyard.server.core import blobs
-from steelyard.server.core.arrivals import uploads
+from steelyard.server.core.arrivals import streams, uploads
 from steelyard.server.core.arrivals.uploads import Unfinished
 from steelyard.server.core.xet import unneeded
 from steelyard.server.core.xet.chunks import CLIENTS_REMEMBER_SECONDS
@@ -125,7 +125,8 @@ def preview(
     """What `collect` would do now."""
     with database.read(patient=True) as session:
         freed, xorbs = unneeded.list_collectable(session, _ago(grace_seconds), _ago(xorb_grace_seconds))
-        expired = uploads.list_expired(session, _ago(upload_ttl_seconds))
+        untouched = _ago(upload_ttl_seconds)
+        expired = [*uploads.list_expired(session, untouched), *streams.list_expired(session, untouched)]
         leftovers = len(blobs.list_garbage(session))
     found = find_orphans(database, store, grace_seconds)
     orphans, strangers = found.left(even_most=even_most), 0 if even_most else found.strangers
@@ -138,14 +139,15 @@ def _ago(seconds: float) -> datetime:
 
 def _expire(database: Database, store: BlobStore, untouched_since: datetime, is_stopping: Stopping) -> list[Unfinished]:
     """A few at a time: others write between the transactions."""
-    with database.read() as session:
-        listed = {upload.id: upload for upload in uploads.list_expired(session, untouched_since)}
     gone: list[Unfinished] = []
-    for some in _few(listed, is_stopping):
-        with _short(database) as session:
-            expired = uploads.expire(session, some, untouched_since)
-        _at_once(store.discard, expired)
-        gone += [listed[upload_id] for upload_id in expired]
+    for kind in (uploads, streams):
+        with database.read() as session:
+            listed = {upload.id: upload for upload in kind.list_expired(session, untouched_since)}
+        for some in _few(listed, is_stopping):
+            with _short(database) as session:
+                expired = kind.expire(session, some, untouched_since)
+            _at_once(store.discard, expired)
+            gone += [listed[stage_id] for stage_id in expired]
     return gone
 
 

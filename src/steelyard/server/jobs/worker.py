@@ -35,6 +35,8 @@ class Worker:
             _every(_COUNT_SECONDS, self._stopping, "counts could not be written yet", self._write_down),
             _every(_LOOK_SECONDS, self._stopping, "proofs could not be looked for", registry.prover.run_due),
             _every(_LOOK_SECONDS, self._stopping, "files were not cut into chunks", self._cut),
+            _every(_LOOK_SECONDS, self._stopping, "images could not be looked for", registry.imager.run_due),
+            _every(_LOOK_SECONDS, self._stopping, "tars could not be looked for", registry.unpacker.run_due),
         ]
         if registry.settings.gc_interval_seconds:
             self._threads.append(_every(_LOOK_SECONDS, self._stopping, "clean-up did not end", self._clean_up))
@@ -59,6 +61,8 @@ class Worker:
         for thread in self._threads:
             thread.join()
         self._registry.prover.close()
+        self._registry.imager.close()
+        self._registry.unpacker.close()
         self._stopped.set()
         self._extending.join()
         _attempt("counts are lost", self._write_down)

@@ -25,10 +25,11 @@ _OPERATIONS = (
     "free_bytes", "begin", "list_parts", "join",
 )  # fmt: skip
 _ACTIONS = ("sign_in_failures", "read", "search", "write", "publish", "download", "transfer", "accounts")
-_JOBS = ("prove", "gc", "chunk")
+_JOBS = ("prove", "gc", "chunk", "image", "unpack")
 _JOB_FAULTS = (
     "database_error", "database_timeout_error", "storage_error", "storage_timeout_error", "validation_error",
-    "conflict_error", "not_found_error", "internal_error", "lease_lost",
+    "conflict_error", "not_found_error", "invalid_request_error", "already_exists_error", "forbidden_error",
+    "authentication_error", "internal_error", "lease_lost",
 )  # fmt: skip
 
 
