@@ -34,14 +34,18 @@ from steelyard.server.doors.lfs import routes as lfs
 from steelyard.server.doors.native import errors as native_errors
 from steelyard.server.doors.native import routes as native
 from steelyard.server.doors.native.pages import add_pages
+from steelyard.server.doors.oci import errors as oci_errors
+from steelyard.server.doors.oci import routes as oci
 from steelyard.server.doors.templates import Templates
 from steelyard.server.doors.web import errors as web_errors
 from steelyard.server.doors.web import routes as web
 from steelyard.server.doors.xet import errors as xet_errors
 from steelyard.server.doors.xet import routes as xet
 from steelyard.server.errors import BadRequest, RegistryError
+from steelyard.server.jobs.imaging import Imager
 from steelyard.server.jobs.leasing import Leases
 from steelyard.server.jobs.proving import Prover
+from steelyard.server.jobs.unpacking import Unpacker
 from steelyard.server.jobs.worker import Worker
 from steelyard.server.openid.opening import open_provider
 from steelyard.server.settings import Settings
@@ -70,8 +74,22 @@ def open_registry(settings: Settings) -> Registry:
     leases = Leases(database, new_holder(settings.job_lease_seconds), watch=monitor)
     prover = Prover(database, store, leases)
     limiter, trees = Limiter(settings, watch=monitor), TreeCache(watch=monitor)
-    provider = open_provider(settings)
-    registry = Registry(settings, monitor, database, store, limiter, tickets, Usage(), trees, leases, prover, provider)
+    imager = Imager(database, store, trees, leases)
+    registry = Registry(
+        settings,
+        monitor,
+        database,
+        store,
+        limiter,
+        tickets,
+        Usage(),
+        trees,
+        leases,
+        prover,
+        imager,
+        Unpacker(database, store, settings, leases),
+        open_provider(settings),
+    )
     monitor.metrics.add(Samples(registry))
     return registry
 
@@ -136,9 +154,11 @@ def create_app(registry: Registry) -> FastAPI:
 def _routes() -> Sequence[BaseRoute]:
     """Those of every door. They know of no registry, and the framework takes its time to read their signatures."""
     app = _bare_app(openapi_url=None)
+    oci.add_first_routes(app)
     native.add_routes(app)
     hf.add_routes(app)
     lfs.add_routes(app)
+    oci.add_routes(app)
     xet.add_routes(app)
     return tuple(app.router.routes)
 
@@ -204,6 +224,7 @@ def _add_middleware(app: FastAPI, registry: Registry) -> None:
 
 
 _DIALECTS: Sequence[tuple[Callable[[str], bool], refusals.Dialect]] = (
+    (oci_errors.speaks_at, oci_errors.answer),
     (lfs_errors.speaks_at, lfs_errors.answer),
     (hf_errors.speaks_at, hf_errors.answer),
     (xet_errors.speaks_at, xet_errors.answer),

@@ -6,17 +6,17 @@ from starlette.datastructures import Headers
 
 from steelyard.server.errors import BadRequest, Unauthenticated
 
-_LONGEST = 1_000
+LONGEST = 1_000
 
 
-def read_secret(headers: Headers) -> str | None:
+def read_secret(headers: Headers, *, longest: int = LONGEST) -> str | None:
     """The token of a request, or None where there is none. Raises `Unauthenticated` for one that cannot be read, and
     `BadRequest` for two that differ."""
     found = {secret for secret in (_from_authorization(headers), headers.get("x-api-key")) if secret is not None}
     if len(found) > 1:
         raise BadRequest("Two different tokens came with this request. Send one.")
     secret = next(iter(found), None)
-    if secret is not None and not 1 <= len(secret) <= _LONGEST:
+    if secret is not None and not 1 <= len(secret) <= longest:
         raise Unauthenticated("Authentication failed")
     return secret
 

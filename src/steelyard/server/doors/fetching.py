@@ -38,12 +38,14 @@ class StoredFile:
         return self.file.path.rpartition("/")[2]
 
 
-def file_response(request: Request, call: Call, wanted: StoredFile, headers: Mapping[str, str]) -> Response:
+def file_response(
+    request: Request, call: Call, wanted: StoredFile, headers: Mapping[str, str], *, redirect_status: int = 302
+) -> Response:
     """Answer GET and HEAD with a file. Opens its bytes, so it may have to wait for the store."""
     counting = _counting(request, call, wanted)
     if link := _link_to_store(request, call, wanted):
         kept = {name: value for name, value in headers.items() if name != "Content-Location"}
-        return RedirectResponse(link, 302, {**kept, **_NOT_KEPT}, counting)
+        return RedirectResponse(link, redirect_status, {**kept, **_NOT_KEPT}, counting)
     return BytesResponse(
         BlobSource(reading.open_key(call.registry.store, wanted.key), wanted.file.size_bytes, wanted.etag),
         content_disposition=attachment(wanted.filename),

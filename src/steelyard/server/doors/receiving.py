@@ -15,12 +15,17 @@ Sink = Callable[[Sequence[bytes]], None]
 Run = Callable[[Sink, Sequence[bytes]], Coroutine[Any, Any, None]]
 
 
+class Stalled(BadRequest):
+    """The sender has fallen silent."""
+
+
 async def receive(
-    pieces: AsyncIterator[bytes], size_bytes: int, sinks: Sequence[Sink], run: Run = asyncio.to_thread
+    pieces: AsyncIterator[bytes], size_bytes: int | None, sinks: Sequence[Sink], run: Run = asyncio.to_thread
 ) -> None:
     """Feed a body to each sink, in order; the sinks of one batch run side by side, each in the thread that `run` finds.
 
-    Raises `Invalid` when the body is longer or shorter than `size_bytes`; a longer one is not read to its end.
+    Raises `Invalid` when the body is longer or shorter than `size_bytes`, where that is known; a longer one is not read
+    to its end.
     """
     batch: list[bytes] = []
     gathered = received = 0
@@ -28,7 +33,7 @@ async def receive(
     try:
         async for piece in impatient(pieces):
             received += len(piece)
-            if received > size_bytes:
+            if size_bytes is not None and received > size_bytes:
                 raise _wrong_length(f"more than the announced {size_bytes}")
             batch.append(piece)
             gathered += len(piece)
@@ -39,18 +44,18 @@ async def receive(
     finally:
         if flight is not None:
             await flight  # a sink must not be at work when its file is closed
-    if received < size_bytes:
+    if size_bytes is not None and received < size_bytes:
         raise _wrong_length(f"{received} of the announced {size_bytes}")
 
 
 async def impatient(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The same pieces; raises `BadRequest` when the sender is silent too long, so that nobody holds an upload open."""
+    """The same pieces; raises `Stalled` when the sender is silent too long, so that nobody holds an upload open."""
     while True:
         try:
             async with asyncio.timeout(STALL_SECONDS):
                 piece = await anext(pieces, None)
         except TimeoutError as error:
-            raise BadRequest(f"Nothing came for {STALL_SECONDS} seconds. Send it again.") from error
+            raise Stalled(f"Nothing came for {STALL_SECONDS} seconds. Send it again.") from error
         if piece is None:
             return
         yield piece

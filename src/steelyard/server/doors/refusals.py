@@ -3,7 +3,8 @@
 Which door says it to the caller, and how, is the door's own: each has an `errors.py` with its dialect.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -45,7 +46,15 @@ def _invalid(error: RequestValidationError) -> RegistryError:
     found = error.errors()
     if any(item["type"] == "json_invalid" for item in found):
         return BadRequest("The body is not valid JSON.")
-    faults = tuple(Fault(tuple(item["loc"]), item["msg"].removeprefix("Value error, "), item["type"]) for item in found)
+    return invalid(found)
+
+
+def invalid(found: Sequence[Any], *, at: str | None = None) -> Invalid:
+    """What Pydantic found wrong with something `at` this place, in the registry's own words."""
+    root = () if at is None else (at,)
+    faults = tuple(
+        Fault((*root, *item["loc"]), item["msg"].removeprefix("Value error, "), item["type"]) for item in found
+    )
     first = faults[0]
     where = ".".join(str(step) for step in first.loc)[:200]
     others = f" ({len(faults)} faults in all)" if len(faults) > 1 else ""

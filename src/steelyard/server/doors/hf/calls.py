@@ -18,8 +18,8 @@ class HubRoute(CallRoute):
     admits_anonymous: ClassVar[bool] = True
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Match as every door does; `/api/v1` is the native API's, whatever would fit."""
-        return (Match.NONE, {}) if scope["path"].startswith("/api/v1/") else super().matches(scope)
+        """Match as every door does; `/api/v1` is the native API's and `/v2` container tools', whatever would fit."""
+        return (Match.NONE, {}) if scope["path"].startswith(("/api/v1/", "/v2/")) else super().matches(scope)
 
 
 class TokenRoute(HubRoute):

@@ -16,7 +16,6 @@ from steelyard.server.doors.native import schemas as s
 from steelyard.server.doors.native.calls import NativeRoute
 from steelyard.server.doors.native.documentation import NO_CONTENT, errors
 from steelyard.server.doors.native.parameters import (
-    NO_NUL,
     Cursor,
     Limit200,
     Moment,
@@ -26,6 +25,7 @@ from steelyard.server.doors.native.parameters import (
     UserPath,
     UuidPath,
 )
+from steelyard.server.doors.wishes import NO_NUL
 
 router = APIRouter(route_class=NativeRoute, responses=errors())
 ACCOUNTS = LimitedAction.ACCOUNTS

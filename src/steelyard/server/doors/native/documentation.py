@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from steelyard import __version__
-from steelyard.server.doors.native import grammars
+from steelyard.server.doors import grammars
 from steelyard.server.doors.native.examples import samples_of
 from steelyard.server.doors.native.links import links_of
 from steelyard.server.doors.native.schemas import ErrorBody

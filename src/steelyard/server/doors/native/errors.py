@@ -18,7 +18,8 @@ def answer(error: RegistryError) -> JSONResponse:
         headers["WWW-Authenticate"] = _CHALLENGES
     if error.retry_after_seconds is not None:
         headers["Retry-After"] = str(error.retry_after_seconds)
-    body: dict[str, Any] = {"code": error.status, "detail": error.detail, "type": error.type}
+    detail = error.detail.encode("utf-8", "replace").decode()  # it may quote a path that is no UTF-8
+    body: dict[str, Any] = {"code": error.status, "detail": detail, "type": error.type}
     if error.status == Invalid.status:
         body["errors"] = [_item(fault) for fault in bounded(error.faults or (Fault((), error.detail),))]
     return JSONResponse(body, error.status, headers)

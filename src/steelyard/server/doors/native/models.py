@@ -28,6 +28,7 @@ from steelyard.server.doors.native.parameters import (
     UuidPath,
     VersionOrLatestPath,
 )
+from steelyard.server.doors.wishes import PublishRequest
 
 reads = APIRouter(prefix="/org/{org}", tags=["models"], route_class=PublicRoute, responses=errors())
 writes = APIRouter(prefix="/org/{org}", tags=["models"], route_class=NativeRoute, responses=errors())
@@ -158,7 +159,7 @@ def publish_model(
     call: CallHere,
     org: OrgPath,
     name: NamePath,
-    body: s.PublishRequest,
+    body: PublishRequest,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Publish a version: whole or not at all, and never changed after."""

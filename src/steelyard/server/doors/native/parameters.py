@@ -1,19 +1,19 @@
 """Path and query parameters of the native API: each is parsed by `names`, and told to OpenAPI by its grammar."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import Depends, Header, Path, Query
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator, PlainValidator, WithJsonSchema
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, WithJsonSchema
 
 from steelyard.server.core.models import FacetKind
-from steelyard.server.doors.native import grammars
+from steelyard.server.doors import grammars
+from steelyard.server.doors.wishes import NO_NUL, parsed
 from steelyard.server.names import Alias, ArtifactPath, InvalidName, ModelName, Oid, OrgSlug, is_range
 from steelyard.server.names import Version as SemVer
 
-NO_NUL = r"^[^\u0000]*$"
 EXAMPLES = {
     "org": "example",
     "name": "example",
@@ -26,35 +26,19 @@ EXAMPLES = {
 }
 
 
-def _parsed(parse: Callable[[str], Any], schema: grammars.Schema) -> tuple[Any, Any]:
-    return PlainValidator(_of_text(parse)), WithJsonSchema(schema)
-
-
-def _of_text(parse: Callable[[str], Any]) -> Callable[[Any], Any]:
-    def validate(value: Any) -> Any:
-        if not isinstance(value, str):
-            raise ValueError("this must be a string")  # noqa: TRY004 - Pydantic reads ValueError
-        return parse(value)
-
-    return validate
-
-
 def _path(description: str, example: str) -> Any:
     return Path(description=description, openapi_examples={"example": {"value": EXAMPLES[example]}})
 
 
-_slug = _parsed(OrgSlug.parse_any, grammars.SLUG)
-_new_slug = _parsed(OrgSlug.parse, grammars.NEW_SLUG)
-_model = _parsed(ModelName.parse, grammars.MODEL_NAME)
-_semver = _parsed(SemVer.parse, grammars.VERSION)
-_alias = _parsed(Alias.parse, grammars.ALIAS)
-_oid = _parsed(Oid.parse, grammars.OID)
-_artifact_path = _parsed(ArtifactPath.parse, grammars.ARTIFACT_PATH)
+_slug = parsed(OrgSlug.parse_any, grammars.SLUG)
+_new_slug = parsed(OrgSlug.parse, grammars.NEW_SLUG)
+_model = parsed(ModelName.parse, grammars.MODEL_NAME)
+_alias = parsed(Alias.parse, grammars.ALIAS)
+_oid = parsed(Oid.parse, grammars.OID)
+_artifact_path = parsed(ArtifactPath.parse, grammars.ARTIFACT_PATH)
 
 SlugText = Annotated[OrgSlug, _slug[0], _slug[1]]
 NewSlugText = Annotated[OrgSlug, _new_slug[0], _new_slug[1]]
-SemVerText = Annotated[SemVer, _semver[0], _semver[1]]
-AliasText = Annotated[Alias, _alias[0], _alias[1]]
 OidText = Annotated[Oid, _oid[0], _oid[1]]
 
 OrgPath = Annotated[OrgSlug, _slug[0], _slug[1], _path("Organization slug", "org")]
@@ -96,9 +80,9 @@ def _exact_or_latest_text(text: str) -> str:
     return text if text == "latest" else _exact_text(text)
 
 
-_exact = _parsed(_exact_text, grammars.VERSION)
-_reference = _parsed(read_reference, grammars.REFERENCE)
-_exact_or_latest = _parsed(_exact_or_latest_text, grammars.VERSION_OR_LATEST)
+_exact = parsed(_exact_text, grammars.VERSION)
+_reference = parsed(read_reference, grammars.REFERENCE)
+_exact_or_latest = parsed(_exact_or_latest_text, grammars.VERSION_OR_LATEST)
 
 
 async def _exact_version(

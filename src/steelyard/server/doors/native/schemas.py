@@ -1,12 +1,9 @@
 """The bodies of the native API, in and out (contract sections 3 to 6): one long file, since it is the whole wire."""
 
-import json
-import sys
 from datetime import datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -15,24 +12,14 @@ from pydantic import (
     PlainSerializer,
     RootModel,
     StrictBool,
-    StrictFloat,
-    StrictInt,
     StringConstraints,
-    WithJsonSchema,
-    model_validator,
 )
 
 from steelyard.server.core.access import Role
 from steelyard.server.core.comparing import Change
-from steelyard.server.doors.native import grammars
-from steelyard.server.doors.native.parameters import (
-    NO_NUL,
-    AliasText,
-    Moment,
-    NewSlugText,
-    SemVerText,
-    SlugText,
-)
+from steelyard.server.doors import grammars
+from steelyard.server.doors.native.parameters import Moment, NewSlugText, SlugText
+from steelyard.server.doors.wishes import METRIC_NAMES, AliasText, In, Label, Metric, upto
 
 
 def instant_text(at: datetime) -> str:
@@ -43,35 +30,7 @@ def instant_text(at: datetime) -> str:
 Instant = Annotated[datetime, PlainSerializer(instant_text, return_type=str, when_used="json")]
 
 
-def upto(most: int, least: int = 0) -> StringConstraints:
-    """A string of bounded length without NUL, which not every database can keep."""
-    return StringConstraints(strict=True, min_length=least, max_length=most, pattern=NO_NUL)
-
-
-WithoutNul = Annotated[str, StringConstraints(strict=True, pattern=NO_NUL)]
-Label = Annotated[str, upto(200, least=1)]
-Short = Annotated[str, upto(200)]
-Long = Annotated[str, upto(2_000)]
-Card = Annotated[str, upto(1_000_000)]
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, int | float) and not abs(value) <= sys.float_info.max:  # false for NaN, too
-        raise ValueError("a number must be finite")
-    return value
-
-
 Email = Annotated[str, StringConstraints(strict=True, max_length=320, pattern=grammars.EMAIL["pattern"])]
-Metric = Annotated[StrictInt | StrictFloat | Annotated[str, upto(1_000)], AfterValidator(_finite)]
-_METRIC_NAMES: dict[str, Any] = {"propertyNames": {"minLength": 1, "maxLength": 200, "pattern": NO_NUL}}
-# Pydantic says the pattern as `patternProperties`, which lets other names by.
-_NAMED = Field(json_schema_extra=_METRIC_NAMES)
-
-
-class In(BaseModel):
-    """What a client sends: an unknown key is a fault, so that a typing error is not lost in silence."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 class Out(BaseModel):
@@ -597,86 +556,10 @@ class YankRequest(In):
     reason: Annotated[str, upto(2_000, least=1)]
 
 
-ORIGIN_MOST_BYTES = 64 * 1024
-ORIGIN_MOST_DEPTH = 8
-
-
-def _check_origin(origin: dict[str, Any]) -> dict[str, Any]:
-    _check_json(origin, 1)
-    if len(json.dumps(origin, ensure_ascii=False, separators=(",", ":")).encode()) > ORIGIN_MOST_BYTES:
-        raise ValueError(f"an origin takes {ORIGIN_MOST_BYTES} bytes of JSON at most")
-    return origin
-
-
-def _check_json(value: Any, depth: int) -> None:
-    if depth > ORIGIN_MOST_DEPTH and isinstance(value, dict | list):
-        raise ValueError(f"this is nested deeper than {ORIGIN_MOST_DEPTH}")
-    if isinstance(value, str) and "\0" in value:
-        raise ValueError("text cannot hold NUL")
-    _finite(value)
-    children = [*value.keys(), *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else []
-    for child in children:
-        _check_json(child, depth + 1)
-
-
-def _check_refs(refs: list[Any]) -> list[Any]:
-    for ref in refs:
-        _check_json(ref, 1)
-    if len(json.dumps(refs).encode()) > ORIGIN_MOST_BYTES:
-        raise ValueError(f"references take {ORIGIN_MOST_BYTES} bytes of JSON at most")
-    return refs
-
-
-_BOTH: dict[str, JsonValue] = {
-    "required": ["version", "bump"],
-    "properties": {"version": {"type": "string"}, "bump": {"type": "string"}},
-}
-_NEITHER: dict[str, JsonValue] = {"properties": {"version": {"type": "null"}, "bump": {"type": "null"}}}
-
-
-class PublishRequest(In):
-    """A version to be published: `version`, or `bump` with an Idempotency-Key header, and its artifacts."""
-
-    model_config = ConfigDict(json_schema_extra={"not": {"anyOf": [_BOTH, _NEITHER]}})
-    version: SemVerText | None = None
-    bump: Literal["major", "minor", "patch"] | None = None
-    artifacts: dict[str, Annotated[str, WithJsonSchema(grammars.OID)]] = Field(
-        min_length=1,
-        max_length=100_000,
-        description="Path to OID",
-        json_schema_extra={"propertyNames": grammars.ARTIFACT_PATH},
-    )
-    framework: Annotated[str, upto(100)] | None = None
-    summary: Long | None = None
-    description: Card | None = None
-    task: Short | None = None
-    architecture: Short | None = None
-    tags: list[Label] | None = Field(None, max_length=200)
-    license: Short | None = None
-    pretty_name: Short | None = None
-    language: list[Label] | None = Field(None, max_length=200)
-    task_categories: list[Label] | None = Field(None, max_length=200)
-    size_category: Annotated[str, upto(100)] | None = None
-    base_model: Short | None = None
-    dataset_refs: Annotated[list[WithoutNul | dict[str, JsonValue]], AfterValidator(_check_refs)] | None = Field(
-        None, max_length=1_000
-    )
-    metrics: Annotated[dict[Label, Metric], _NAMED] | None = Field(None, max_length=1_000)
-    origin: Annotated[dict[str, JsonValue], AfterValidator(_check_origin)] | None = None
-    aliases: list[AliasText] | None = Field(None, max_length=100)
-    is_public: StrictBool | None = None
-
-    @model_validator(mode="after")
-    def _version_or_bump(self) -> Self:
-        if (self.version is None) == (self.bump is None):
-            raise ValueError("name a `version` or a `bump`, and not both")
-        return self
-
-
 class MetricsUpdate(RootModel[Annotated[dict[Label, Metric | None], Field(max_length=1_000)]]):
     """The flat map of metrics itself; null removes one."""
 
-    model_config = ConfigDict(json_schema_extra=_METRIC_NAMES)
+    model_config = ConfigDict(json_schema_extra=METRIC_NAMES)
 
 
 # --- bytes
