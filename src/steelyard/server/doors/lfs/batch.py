@@ -3,7 +3,7 @@
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Response
@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 from starlette.responses import JSONResponse
 
 from steelyard.server.core import blobs
-from steelyard.server.core.access import Action
 from steelyard.server.core.arrivals.uploads import Offer, Wanted
+from steelyard.server.core.manifests import holdings
 from steelyard.server.core.tickets import Ticket
 from steelyard.server.db.tables import Org
 from steelyard.server.doors import incoming
@@ -21,12 +21,13 @@ from steelyard.server.doors.calls import Call, CallHere, waits_for_the_store
 from steelyard.server.doors.grants import grant_writing
 from steelyard.server.doors.lfs.calls import LfsRepo, LfsRoute, RepoPath
 from steelyard.server.doors.lfs.errors import MEDIA_TYPE
-from steelyard.server.errors import Invalid, NotFound
+from steelyard.server.doors.lfs.keeping import MULTIPART, is_git_lfs, keep
+from steelyard.server.errors import Conflict, Invalid, NotFound
 from steelyard.server.names import InvalidName, Oid
 
 router = APIRouter(route_class=LfsRoute)
 
-XET, MULTIPART, BASIC = "xet", "multipart", "basic"
+XET, BASIC, SHA256 = "xet", "basic", "sha256"
 MOST_OBJECTS = 1_000
 _Object = dict[str, Any]
 
@@ -44,13 +45,15 @@ class BatchRequest(BaseModel):
     operation: Literal["upload", "download"]
     transfers: list[Annotated[str, StringConstraints(max_length=50)]] = Field([BASIC], max_length=20)
     objects: list[AskedObject] = Field(max_length=MOST_OBJECTS)
-    hash_algo: Literal["sha256"] = "sha256"
+    hash_algo: Annotated[str, StringConstraints(max_length=50)] = SHA256
 
 
 @router.post("/{org}/{name}.git/info/lfs/objects/batch")
 @waits_for_the_store
 def begin_transfers(call: CallHere, repo: RepoPath, body: BatchRequest) -> Response:
     """Say of each object whether it is here, and give links for the rest."""
+    if body.hash_algo != SHA256:
+        raise Conflict(f"Objects are known by their {SHA256} here, not by {body.hash_algo}.")
     answer = _downloads(call, repo, body) if body.operation == "download" else _uploads(call, repo, body)
     return JSONResponse({**answer, "hash_algo": body.hash_algo}, media_type=MEDIA_TYPE)
 
@@ -94,9 +97,11 @@ def _uploads(call: Call, repo: LfsRepo, body: BatchRequest) -> Mapping[str, Any]
     faults = _faults(call, body.objects)
     wanted = [Wanted(Oid(f"sha256:{item.oid}"), item.size) for item in _sound(body, faults)]
     transfer, multipart = choose_transfer(call, body.transfers), MULTIPART in body.transfers
+    if is_git_lfs(body.transfers):
+        _keep_held(call, repo, wanted, make=transfer == XET)
 
     def find_org(session: Session) -> Org:
-        return repo.get_to(session, call.actor, Action.PUBLISH).org
+        return repo.get_org_to_push(session, call.actor, may_be_new=is_git_lfs(body.transfers))
 
     if transfer == XET:
         return {"transfer": XET, "objects": _by_xet(call, repo, body, faults)}
@@ -108,6 +113,13 @@ def _uploads(call: Call, repo: LfsRepo, body: BatchRequest) -> Mapping[str, Any]
     return {"transfer": transfer, "objects": objects}
 
 
+def _keep_held(call: Call, repo: LfsRepo, wanted: Sequence[Wanted], *, make: bool) -> None:
+    """What git-lfs need not send is the model's from now on, too. Before anything is promised: nothing that was said
+    to be here can go meanwhile."""
+    with call.write() as session:
+        keep(session, call.actor, repo, {item.oid: item.size_bytes for item in wanted}, make=make and bool(wanted))
+
+
 def _by_xet(call: Call, repo: LfsRepo, body: BatchRequest, faults: Mapping[int, _Object]) -> list[_Object]:
     """For what is missing the way to the door of Xet, as the agent `git-xet` is told it; the Hub's clients know it. No
     uploads are begun: nobody would send them, and they would hold quota until they expire."""
@@ -116,7 +128,12 @@ def _by_xet(call: Call, repo: LfsRepo, body: BatchRequest, faults: Mapping[int, 
         grant = grant_writing(call, found)
         held = blobs.find_held(session, found.org.id, {f"sha256:{item.oid}" for item in _sound(body, faults)})
     href = call.url(f"/api/models/{found.full_name}/xet-write-token/main")
-    way = {"authenticated": True, "actions": {"upload": {"href": href, "header": grant.headers}}}
+    upload = {"href": href, "header": grant.headers}
+
+    def way(item: AskedObject) -> _Object:
+        verify = {"verify": _keeping(call, repo, item.oid, item.size)} if is_git_lfs(body.transfers) else {}
+        return {"authenticated": True, "actions": {"upload": upload, **verify}}
+
     return [faults.get(index) or _unless_held(item, held, way) for index, item in enumerate(body.objects)]
 
 
@@ -124,8 +141,10 @@ def _sound(body: BatchRequest, faults: Mapping[int, _Object]) -> list[AskedObjec
     return [item for index, item in enumerate(body.objects) if index not in faults]
 
 
-def _unless_held(item: AskedObject, held: Mapping[str, blobs.HeldBlob], way: _Object) -> _Object:
-    return {"oid": item.oid, "size": item.size} | ({} if f"sha256:{item.oid}" in held else way)
+def _unless_held(
+    item: AskedObject, held: Mapping[str, blobs.HeldBlob], way: Callable[[AskedObject], _Object]
+) -> _Object:
+    return {"oid": item.oid, "size": item.size} | ({} if f"sha256:{item.oid}" in held else way(item))
 
 
 def _upload(call: Call, repo: LfsRepo, offer: Offer, *, multipart: bool) -> _Object:
@@ -135,6 +154,8 @@ def _upload(call: Call, repo: LfsRepo, offer: Offer, *, multipart: bool) -> _Obj
     path = f"{repo.path}/uploads/{offer.upload.id}"
     if incoming.goes_in_one(offer.upload, multipart=multipart):
         actions = {"upload": _action(call, incoming.link(call, offer.upload, path, "upload"), {})}
+        if not multipart:
+            actions["verify"] = _keeping(call, repo, known["oid"], known["size"])
     else:
         header = incoming.part_links(call, offer.upload, path)
         actions = {
@@ -142,6 +163,13 @@ def _upload(call: Call, repo: LfsRepo, offer: Offer, *, multipart: bool) -> _Obj
             "verify": {"href": call.url(f"{repo.path}/objects/verify")},
         }
     return {**known, "authenticated": True, "actions": actions}
+
+
+def _keeping(call: Call, repo: LfsRepo, oid: str, size_bytes: int) -> dict[str, Any]:
+    """Where git-lfs asks whether its bytes arrived, and so has them kept. It shows no credential there."""
+    expires_at = int(time.time()) + call.registry.settings.ticket_ttl_seconds
+    right = Ticket("keep", repo.subject_of(oid), call.actor.token_uuid, expires_at, oid, size_bytes)
+    return _action(call, call.url(f"{repo.path}/objects/{oid}/keep?ticket={call.registry.tickets.sign(right)}"), {})
 
 
 def _action(call: Call, href: str, header: Mapping[str, str]) -> dict[str, Any]:
@@ -157,7 +185,7 @@ def _downloads(call: Call, repo: LfsRepo, body: BatchRequest) -> Mapping[str, An
     with call.read() as session:
         found = repo.get(session, call.actor)
         drafts = call.actor.role_in(found.org.id) is not None
-        held = blobs.find_of_model(session, found.model.id, oids, drafts=drafts)
+        held = holdings.find_all(session, found.model.id, oids, drafts=drafts)
     objects = [faults.get(i) or _download(call, repo, item, held) for i, item in enumerate(body.objects)]
     return {"transfer": BASIC, "objects": objects}
 
@@ -165,7 +193,7 @@ def _downloads(call: Call, repo: LfsRepo, body: BatchRequest) -> Mapping[str, An
 def _download(call: Call, repo: LfsRepo, item: AskedObject, held: Mapping[str, blobs.HeldBlob]) -> _Object:
     blob = held.get(f"sha256:{item.oid}")
     if blob is None:
-        return _failed(item, NotFound.status, f"{repo.slug}/{repo.name} has no file of these bytes.")
+        return _failed(item, NotFound.status, f"'{repo.slug}/{repo.name}' has no such bytes.")
     ttl = call.registry.settings.download_ttl_seconds
     right = Ticket("download", repo.subject_of(item.oid), call.actor.token_uuid, int(time.time()) + ttl)
     href = call.url(f"{repo.path}/objects/{item.oid}?ticket={call.registry.tickets.sign(right)}")

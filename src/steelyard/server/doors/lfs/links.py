@@ -12,16 +12,17 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 
 from steelyard.server.core import blobs
-from steelyard.server.core.access import Action
 from steelyard.server.core.arrivals import uploads
 from steelyard.server.core.files.trees import File
 from steelyard.server.core.limits import LimitedAction
+from steelyard.server.core.manifests import holdings
 from steelyard.server.doors import incoming
-from steelyard.server.doors.calls import Call, CallHere, waits_for_the_store
+from steelyard.server.doors.calls import Call, CallHere, acting_by, waits_for_the_store
 from steelyard.server.doors.fetching import StoredFile, actor_of_link, caching, file_response
+from steelyard.server.doors.lfs import keeping
 from steelyard.server.doors.lfs.calls import LfsRepo, LfsRoute, LinkRoute, RepoPath, TicketQuery
 from steelyard.server.doors.lfs.errors import MEDIA_TYPE
-from steelyard.server.errors import NotFound
+from steelyard.server.errors import Invalid, NotFound, Unavailable
 
 links = APIRouter(prefix="/{org}/{name}.git/info/lfs", route_class=LinkRoute)
 asked = APIRouter(prefix="/{org}/{name}.git/info/lfs", route_class=LfsRoute)
@@ -74,25 +75,64 @@ async def complete_lfs_upload(
 @asked.post("/objects/verify")
 async def verify_lfs_object(call: CallHere, repo: RepoPath, body: SentObject) -> Response:
     """Say whether an object that was sent is here, and whole."""
-    until = time.monotonic() + call.registry.settings.prove_wait_seconds
-    while await run_in_threadpool(_is_pending, call, repo, body):
-        if time.monotonic() >= until:
-            return _said(body.oid, body.size, status=202)
-        await asyncio.sleep(incoming.LOOK_SECONDS)
+    if await _is_pending(call, repo, body, is_kept=False):
+        return _said(body.oid, body.size, status=202)
     return _said(body.oid, body.size)
 
 
-def _is_pending(call: Call, repo: LfsRepo, body: SentObject) -> bool:
-    """Whether the object is still being proven. Raises `NotFound` unless it is here."""
+@links.post("/objects/{digest}/keep")
+async def keep_lfs_object(
+    request: Request, call: CallHere, repo: RepoPath, digest: HexPath, ticket: TicketQuery, body: SentObject
+) -> Response:
+    """The same, for git-lfs: the model has the object for good from then on."""
+    call = await run_in_threadpool(_acting, request, call, repo, digest, ticket)
+    if body.oid != digest:
+        raise Invalid("This link is for another object.")
+    if await _is_pending(call, repo, body, is_kept=True):  # not well yet: nobody would have it kept after this
+        raise Unavailable("These bytes are still being checked. Push again in a moment.", retry_after_seconds=5)
+    await run_in_threadpool(_keep, call, repo, body)
+    return _said(body.oid, body.size)
+
+
+def _acting(request: Request, call: Call, repo: LfsRepo, digest: str, ticket: str) -> Call:
+    read = call.registry.tickets.read(ticket, "keep", repo.subject_of(digest))
+    with call.registry.database.read() as session:
+        return acting_by(session, call, read, request)
+
+
+async def _is_pending(call: Call, repo: LfsRepo, body: SentObject, *, is_kept: bool) -> bool:
+    """Whether the object is still being proven, after a while, too."""
+    until = time.monotonic() + call.registry.settings.prove_wait_seconds
+    while await run_in_threadpool(_is_proving, call, repo, body, is_kept):
+        if time.monotonic() >= until:
+            return True
+        await asyncio.sleep(incoming.LOOK_SECONDS)
+    return False
+
+
+def _is_proving(call: Call, repo: LfsRepo, body: SentObject, is_kept: bool) -> bool:
+    """Whether the object is still being proven. Raises `NotFound` unless it is here, `Invalid` where it is another."""
     oid = f"sha256:{body.oid}"
     with call.registry.database.read() as session:
-        org = repo.get_to(session, call.actor, Action.PUBLISH).org
+        org = repo.get_org_to_push(session, call.actor, may_be_new=is_kept)
         held = blobs.find_held(session, org.id, [oid]).get(oid)
         if held is None and uploads.list_pending(session, org.id, [oid]):
             return True
-    if held is None or held.size_bytes != body.size:
-        raise NotFound(f"'{org.slug}' does not hold these bytes. They did not arrive whole; send them again.")
+    if held is None:
+        raise _not_held(org.slug)
+    if held.size_bytes != body.size:
+        raise Invalid(f"These bytes are {held.size_bytes} long, and not {body.size}.")
     return False
+
+
+def _keep(call: Call, repo: LfsRepo, body: SentObject) -> None:
+    with call.write(LimitedAction.TRANSFER) as session:
+        if not keeping.keep(session, call.actor, repo, {f"sha256:{body.oid}": body.size}):
+            raise _not_held(repo.slug)
+
+
+def _not_held(slug: str) -> NotFound:
+    return NotFound(f"'{slug}' does not hold these bytes. They did not arrive whole; send them again.")
 
 
 def _said(oid: str, size_bytes: int, *, status: int = 200) -> Response:
@@ -118,7 +158,7 @@ def _find_object(
     replace(call, actor=actor).take(LimitedAction.TRANSFER)
     found, oid = repo.get(session, actor), f"sha256:{digest}"
     drafts = actor.role_in(found.org.id) is not None
-    blob = blobs.find_of_model(session, found.model.id, [oid], drafts=drafts).get(oid)
+    blob = holdings.find_all(session, found.model.id, [oid], drafts=drafts).get(oid)
     if blob is None:
-        raise NotFound(f"'{found.full_name}' has no file of these bytes.")
+        raise NotFound(f"'{found.full_name}' has no such bytes.")
     return blob
