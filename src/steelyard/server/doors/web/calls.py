@@ -33,7 +33,9 @@ _FORM_SECONDS = 12 * 3600
 _NOTICE_SECONDS = 60
 _LONGEST_NOTICE = 300
 _SAFE = ("GET", "HEAD")
-PROGRAMS = re.compile(r"/(api|v2|docs|health|ready|metrics|config)(/|$)|/(redoc|openapi\.json)$|/[^/]+/[^/]+\.git(/|$)")
+PROGRAMS = re.compile(
+    r"/(api|v2|token|docs|health|ready|metrics|config)(/|$)|/(redoc|openapi\.json)$|/[^/]+/[^/]+\.git(/|$)"
+)
 """The addresses of the other doors, where nothing is a page: what they do not know, they say in their own words."""
 CSRF_FIELD, CSRF_HEADER = "csrf", "x-csrf-token"
 BACK_FROM_PROVIDER = "/-/oidc/callback"

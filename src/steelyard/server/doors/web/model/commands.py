@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from steelyard.server.doors.web.pages import url_path
+from steelyard.server.names import IMAGE_SUFFIX, InvalidName, Version, is_range
 
 Language = Literal["sh", "python", "js"]
 _FIRST = "Put your token into STEELYARD_TOKEN first."
@@ -65,7 +66,7 @@ class Way:
 
 def ways_of(use: Use) -> list[Way]:
     """Every way to get it that works here. A new door adds its own to this list."""
-    ways = [_steelyard(use), _python(use), _hub(use), _transformers(use), _curl(use), _fetch(use)]
+    ways = [_steelyard(use), _python(use), _hub(use), _transformers(use), _containers(use), _curl(use), _fetch(use)]
     return [way for way in ways if way is not None]
 
 
@@ -121,6 +122,41 @@ def _transformers(use: Use) -> Way | None:
     ]
     snippet = Snippet("python", "load it with transformers", "\n".join(lines))
     return Way("transformers", "transformers", _token(use), [snippet])
+
+
+def _containers(use: Use) -> Way | None:
+    """As an artifact whose layers are the files, and as an image that runtimes mount. Tags know no ranges."""
+    tag = _tag(use.ref)
+    if tag is None:
+        return None
+    scheme, _, host = use.server_url.partition("://")
+    place = f"{host}/{use.full_name.lower()}:{tag}"
+    plain = scheme == "http"  # which these tools refuse unless they are told
+    copying = [] if use.is_open else ['--src-creds "token:$STEELYARD_TOKEN"']
+    pulling = [] if use.is_open else ['--creds "token:$STEELYARD_TOKEN"']
+    copy = _lines(
+        " ".join(["skopeo copy", *(["--src-tls-verify=false"] if plain else []), *copying]),
+        shlex.quote(f"docker://{place}"),
+        shlex.quote(f"dir:{use.name}"),
+    )
+    pull = " ".join(["podman pull", *(["--tls-verify=false"] if plain else []), *pulling])
+    return Way(
+        "containers",
+        "Containers",
+        _token(use),
+        [
+            Snippet("sh", "get the files as an OCI artifact", copy),
+            Snippet("sh", "get an image of the files", _lines(pull, shlex.quote(f"{place}{IMAGE_SUFFIX}"))),
+        ],
+    )
+
+
+def _tag(reference: str) -> str | None:
+    """What leads a container tool to the same version; None for a range."""
+    try:
+        return Version.parse(reference).tag
+    except InvalidName:
+        return None if is_range(reference) else reference
 
 
 def _curl(use: Use) -> Way:
