@@ -24,6 +24,7 @@ from bench.figures import Row, repeat, table
 from bench.filling import fill
 from bench.hub import measure_hub
 from bench.load import requests_per_second
+from bench.oci import measure_oci
 from bench.replicas import measure_replicas
 from steelyard import Client
 from steelyard.server.db.engine import Database
@@ -42,6 +43,7 @@ def main() -> None:
     )
     parser.add_argument("--hub", action="store_true", help="the Hub's client, with Xet and without: a third table")
     parser.add_argument("--catalogue", action="store_true", help="the catalogue's pages instead: a fourth table")
+    parser.add_argument("--oci", action="store_true", help="beside docker-registry instead: a fifth table")
     parser.add_argument("--json", type=Path, help="write the figures here, too")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="steelyard-bench-") as name:
@@ -49,6 +51,8 @@ def main() -> None:
             rows = list(measure_replicas(Path(name), arguments.rounds))
         elif arguments.catalogue:
             rows = list(measure_catalogue(Path(name), arguments.rounds, arguments.models))
+        elif arguments.oci:
+            rows = list(measure_oci(Path(name), arguments.rounds, arguments.size_mib * MIB))
         elif arguments.hub:
             rows = list(measure_hub(Path(name), arguments.rounds, arguments.size_mib * MIB))
         else:

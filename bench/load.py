@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from functools import cache
 
 import urllib3
@@ -13,13 +14,15 @@ import urllib3
 SECONDS = 3
 
 
-def requests_per_second(url: str, token: str, connections: int) -> float:
+def requests_per_second(url: str, token: str, connections: int, *, accept: str = "*/*") -> float:
     """How many answers of 200 a second; raises when any answer is another."""
-    return _with_wrk(url, token, connections) if shutil.which("wrk") else _with_threads(url, token, connections)
+    headers = {"Authorization": f"Bearer {token}", "Accept": accept}
+    return _with_wrk(url, headers, connections) if shutil.which("wrk") else _with_threads(url, headers, connections)
 
 
-def _with_wrk(url: str, token: str, connections: int) -> float:
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{SECONDS}s", "-H", f"Authorization: Bearer {token}", url]
+def _with_wrk(url: str, headers: Mapping[str, str], connections: int) -> float:
+    given = [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{SECONDS}s", *given, url]
     said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     if "Non-2xx" in said:
         raise RuntimeError(f"some answers were errors:\n{said}")
@@ -29,14 +32,14 @@ def _with_wrk(url: str, token: str, connections: int) -> float:
     return float(found[1])
 
 
-def _with_threads(url: str, token: str, connections: int) -> float:
+def _with_threads(url: str, headers: Mapping[str, str], connections: int) -> float:
     _warn_once()
     pool = urllib3.PoolManager(maxsize=connections)
     until, counts = time.perf_counter() + SECONDS, [0] * connections
 
     def ask(index: int) -> None:
         while time.perf_counter() < until:
-            answer = pool.request("GET", url, headers={"Authorization": f"Bearer {token}"})
+            answer = pool.request("GET", url, headers=headers)
             if answer.status != 200:
                 raise RuntimeError(f"an answer was {answer.status}")
             counts[index] += 1

@@ -5,7 +5,6 @@ Everything runs on this machine: the load, nginx, the servers and PostgreSQL sha
 time a request costs each of them, too: what is left of growth when cores are not the bound.
 """
 
-import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +22,7 @@ from tests.house.valkey import Valkey
 from bench.figures import Row, in_turn
 from bench.filling import fill
 from bench.load import SECONDS, requests_per_second
+from bench.processes import cpu_seconds
 from steelyard import Client
 from steelyard.server.db.engine import Database
 
@@ -126,25 +126,6 @@ def _publishes_per_second(servers: list[RunningServer], turns: Iterator[int]) ->
 
 def _cpu_of_a_request(pid: int, load: partial[float]) -> float:
     """Milliseconds of a process and its children, under load."""
-    before = _cpu_seconds(pid)
+    before = cpu_seconds(pid)
     answers = load() * SECONDS
-    return (_cpu_seconds(pid) - before) * 1000 / answers
-
-
-def _cpu_seconds(pid: int) -> float:
-    """Of a process and all that descend from it and live (proc(5), fields 4, 14 and 15 of `stat`)."""
-    stats = {int(path.parent.name): _stat(path) for path in Path("/proc").glob("[0-9]*/stat")}
-    family, found = {pid}, 0
-    while found != len(family):
-        found = len(family)
-        family |= {child for child, fields in stats.items() if int(fields[1]) in family}
-    ticks = sum(int(stats[each][11]) + int(stats[each][12]) for each in family if each in stats)
-    return ticks / os.sysconf("SC_CLK_TCK")
-
-
-def _stat(path: Path) -> list[str]:
-    """What follows the name of the program."""
-    try:
-        return path.read_text().rpartition(") ")[2].split()
-    except FileNotFoundError:
-        return ["", "0"] + ["0"] * 20
+    return (cpu_seconds(pid) - before) * 1000 / answers
