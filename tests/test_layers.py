@@ -66,7 +66,17 @@ MAY_IMPORT: Mapping[str, Iterable[str]] = {
     ],
     f"{SERVER}.openid": [PACKAGE, f"{SERVER}.errors", f"{SERVER}.settings", "authlib", "joserfc", "urllib3"],
     f"{SERVER}.db": [f"{SERVER}.errors", f"{SERVER}.watching", "sqlalchemy", "alembic", "psycopg"],
-    f"{SERVER}.core": [f"{SERVER}.db", *_BELOW, "sqlalchemy", "limits", "valkey", "itsdangerous", "yaml"],
+    f"{SERVER}.core": [
+        f"{SERVER}.db",
+        *_BELOW,
+        "sqlalchemy",
+        "limits",
+        "valkey",
+        "itsdangerous",
+        "yaml",
+        "backports",
+        "compression",  # the standard library's from 3.14 on, where `backports` is not needed
+    ],
     f"{SERVER}.jobs": [f"{SERVER}.context", f"{SERVER}.db", f"{SERVER}.openid", *_BELOW, "sqlalchemy", "urllib3"],
     f"{SERVER}.context": [f"{SERVER}.db", f"{SERVER}.jobs", f"{SERVER}.openid", f"{SERVER}.watching.monitor", *_BELOW],
     f"{SERVER}.app": [PACKAGE, SERVER, *_FRAMEWORK],

@@ -238,6 +238,8 @@ def test_the_queue_is_told_by_what_becomes_of_its_jobs(make_registered: MakeRegi
         ("gc", "due"): 3, ("gc", "running"): 1, ("gc", "later"): 1,
         ("prove", "due"): 0, ("prove", "running"): 0, ("prove", "later"): 0,
         ("chunk", "due"): 0, ("chunk", "running"): 0, ("chunk", "later"): 0,
+        ("image", "due"): 0, ("image", "running"): 0, ("image", "later"): 0,
+        ("unpack", "due"): 0, ("unpack", "running"): 0, ("unpack", "later"): 0,
     }  # fmt: skip
     assert 92 <= page.value("steelyard_job_oldest_due_seconds", kind="gc") < 120
     assert page.value("steelyard_job_oldest_due_seconds", kind="prove") == 0
@@ -306,7 +308,8 @@ def test_a_label_has_only_the_values_that_are_listed(make_registered: MakeRegist
 
 def test_the_lists_of_values_are_those_of_the_code() -> None:
     assert set(instruments.REFUSALS.labels["action"]) == set(LimitedAction)
-    assert set(instruments.JOBS.labels["kind"]) == {jobs.PROVE, jobs.CLEAN_UP, jobs.CHUNK}
+    kinds = {jobs.PROVE, jobs.CLEAN_UP, jobs.CHUNK, jobs.IMAGE, jobs.UNPACK}
+    assert set(instruments.JOBS.labels["kind"]) == kinds
 
 
 def test_two_applications_in_one_process_count_each_its_own(make_registered: MakeRegistered) -> None:

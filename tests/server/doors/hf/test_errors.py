@@ -42,7 +42,7 @@ def test_every_error_is_shown_by_the_real_client(kind: type[RegistryError]) -> N
     assert received.headers["retry-after"] == "7"
     with pytest.raises(_RAISED.get(kind, Exception), match="Do something else"):
         hf_raise_for_status(received)
-    assert received.status_code == (400 if kind is errors.Invalid else kind.status)
+    assert received.status_code == (400 if issubclass(kind, errors.Invalid) else kind.status)
 
 
 @pytest.mark.parametrize(

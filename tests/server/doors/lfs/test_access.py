@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from fastapi.routing import iter_route_contexts
 
-from steelyard.server.doors.lfs.calls import LfsRoute, LinkRoute
+from steelyard.server.doors.lfs.calls import LfsRoute, LinkRoute, LockRoute
 from tests.house import Person, Registered
 from tests.house.people import oid_of
 from tests.house.registries import open_registered
@@ -37,9 +37,16 @@ ROWS = [
     Row("objects/batch", {"operation": "upload", "objects": [OBJECT]}, "401 403 403 200 403", "401 404 403 200 403"),
     Row("objects/verify", OBJECT, "401 403 403 200 403", "401 404 403 200 403"),
 ]
+LOCKS = {
+    f"POST {LFS}/locks",
+    f"GET {LFS}/locks",
+    f"POST {LFS}/locks/verify",
+    f"POST {LFS}/locks/{{lock_id}}/unlock",
+}
 LINKS = {
     f"PUT {LFS}/uploads/{{upload_id}}",
     f"POST {LFS}/uploads/{{upload_id}}",
+    f"POST {LFS}/objects/{{digest}}/keep",
     f"PUT {LFS}/uploads/{{upload_id}}/parts/{{number}}",
     f"GET {LFS}/objects/{{digest}}",
     f"HEAD {LFS}/objects/{{digest}}",
@@ -85,11 +92,24 @@ def test_a_link_without_a_ticket_of_ours_opens_nothing(people: dict[str, Person]
         assert answered.status_code in (403, 422)
 
 
+@pytest.mark.parametrize("caller", CALLERS)
+@pytest.mark.parametrize("lock", sorted(LOCKS))
+def test_everybody_is_told_that_there_are_no_locks(people: dict[str, Person], lock: str, caller: str) -> None:
+    """With a status that git-lfs takes for an answer about locks, and not about the model."""
+    method, _, path = lock.partition(" ")
+    for name in ("public", "private", "nothing"):
+        url = f"http://127.0.0.1{path.format(org='acme', name=name, lock_id='7')}"
+        answered = people[caller].request(method, url, json={"path": "a.bin"} if method == "POST" else None)
+        assert answered.status_code == 404
+        assert "keeps no locks" in answered.json()["message"]
+        assert "x-error-code" not in answered.headers
+
+
 def test_every_route_is_listed(registry: Registered) -> None:
     found = {
         f"{method} {context.path}"
         for context in iter_route_contexts(registry.client.app.routes)  # type: ignore[attr-defined]
-        if isinstance(context.original_route, LfsRoute | LinkRoute)
+        if isinstance(context.original_route, LfsRoute | LinkRoute | LockRoute)
         for method in context.methods or ()
     }
-    assert found == {f"POST {LFS}/{row.path}" for row in ROWS} | LINKS
+    assert found == {f"POST {LFS}/{row.path}" for row in ROWS} | LINKS | LOCKS

@@ -102,7 +102,7 @@ def test_an_object_is_sent_in_one_piece_without_a_credential(ada: Person, repo: 
     answered = batch(ada, repo, "upload", data, transfers=("lfs-standalone-file", "basic", "ssh"))
     [item] = objects_of(answered)
     assert (answered.json()["transfer"], answered.json()["hash_algo"]) == ("basic", "sha256")
-    assert (item["oid"], item["size"], set(item["actions"])) == (digest(data), 1000, {"upload"})
+    assert (item["oid"], item["size"], set(item["actions"])) == (digest(data), 1000, {"upload", "verify"})
     assert (item["actions"]["upload"]["header"], item["actions"]["upload"]["expires_in"]) == ({}, 3600)
     sent = ada.client.put(item["actions"]["upload"]["href"], content=data)
     assert (sent.status_code, sent.json()) == (200, {"oid": digest(data), "size": 1000})
@@ -173,7 +173,7 @@ def test_what_did_not_arrive_is_not_verified(ada: Person, repo: str) -> None:
     assert error_of(ada.post(verify, {"oid": digest(data), "size": len(data)}))[0] == 404
     ada.upload(repo, data)
     assert ada.post(verify, {"oid": digest(data), "size": len(data)}).status_code == 200
-    assert error_of(ada.post(verify, {"oid": digest(data), "size": 1}))[0] == 404
+    assert error_of(ada.post(verify, {"oid": digest(data), "size": 1}))[0] == 422
 
 
 # --- out again
@@ -260,7 +260,7 @@ def test_who_may_not_publish_may_not_upload(ada: Person, repo: str, bob: Person)
 
 
 def test_a_model_that_is_not_there_is_one_that_the_hubs_client_knows_to_miss(ada: Person) -> None:
-    refused = batch(ada, f"{ada.name}/nothing", "upload", b"x")
+    refused = batch(ada, f"{ada.name}/nothing", "upload", b"x", transfers=("basic", "multipart"))
     assert (error_of(refused)[0], refused.headers["x-error-code"]) == (404, "RepoNotFound")
 
 
@@ -282,7 +282,6 @@ def test_what_is_wrong_with_an_object_is_said_of_it_alone(ada: Person, repo: str
         {"operation": "delete", "objects": []},
         {"operation": "upload", "objects": [{"oid": "x"}]},
         {"operation": "upload", "objects": [{"oid": "x", "size": "5"}]},
-        {"operation": "upload", "objects": [], "hash_algo": "md5"},
         {"operation": "upload", "objects": [{"oid": "0" * 64, "size": 1}] * 1001},
     ],
 )
@@ -291,5 +290,20 @@ def test_a_batch_that_makes_no_sense_is_refused_in_git_lfss_words(ada: Person, r
     assert error_of(ada.post(url, body))[0] == 422
 
 
-def test_locks_are_not_offered(ada: Person, repo: str) -> None:
-    assert error_of(ada.post(f"http://127.0.0.1/{repo}.git/info/lfs/locks/verify", {}))[0] == 404
+@pytest.mark.parametrize("operation", ["upload", "download"])
+def test_objects_are_not_known_by_another_hash(ada: Person, repo: str, operation: str) -> None:
+    status, message = error_of(batch(ada, repo, operation, b"x", hash_algo="sha512"))
+    assert (status, "sha256" in message) == (409, True)
+
+
+def test_a_ref_and_keys_of_the_future_are_left_alone(ada: Person, repo: str) -> None:
+    for ref in (None, {"name": "refs/heads/main"}):
+        assert objects_of(batch(ada, repo, "upload", ref=ref, later=True)) == []
+
+
+def test_an_empty_object_is_one(ada: Person, repo: str) -> None:
+    [item] = objects_of(batch(ada, repo, "upload", b""))
+    assert ada.client.put(item["actions"]["upload"]["href"], content=b"").status_code == 200
+    assert objects_of(batch(ada, repo, "upload", b"")) == [{"oid": digest(b""), "size": 0}]
+    [found] = objects_of(batch(ada, repo, "download", b""))
+    assert ada.client.get(found["actions"]["download"]["href"]).content == b""

@@ -12,6 +12,7 @@ from fastapi.routing import iter_route_contexts
 
 from steelyard.server.db.tables import AuditEvent
 from steelyard.server.doors.native.routes import PREFIX
+from steelyard.server.doors.oci.dialect import DialectRoute
 from tests.house import Person
 from tests.house.registries import open_registered
 from tests.server.doors.native.access_table import CALLERS, OPENED, PRIVATE, PUBLIC, ROWS, Row
@@ -35,6 +36,7 @@ def test_every_route_has_a_row_and_every_row_its_route(world: World) -> None:
         f"{method} {context.path.removeprefix(PREFIX)}"
         for context in iter_route_contexts(world.app.routes)
         if context.path and context.path.startswith(PREFIX)
+        if not isinstance(context.original_route, DialectRoute)  # of the OCI door, whose own table has them
         for method in context.methods or ()
     }
     rows = [str(row) for row in ROWS]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from steelyard.server.doors.native import grammars
+from steelyard.server.doors import grammars
 from steelyard.server.doors.native.parameters import read_reference
 from steelyard.server.names import (
     RESERVED_ALIASES,
