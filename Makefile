@@ -17,7 +17,7 @@ export PIP_ROOT_USER_ACTION := ignore
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo browser screenshots test test-all test-grid test-clients lint format bench lock clean
+.PHONY: help setup demo browser clients screenshots test test-all test-grid test-clients lint format bench lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,7 +52,7 @@ browser:
 test: $(MODEL) browser lint ## Run what CI runs: linters, types, and all tests but the long ones
 	$(PYTEST) $(IN_TWO) -m "not thorough"
 
-test-all: $(MODEL) browser lint ## Run every test, the long ones too, and the grid of databases and stores
+test-all: $(MODEL) browser clients lint ## Run every test, the long ones too, and the grid of databases and stores
 	$(PYTEST) $(IN_TWO)
 	$(MAKE) test-grid
 
@@ -63,8 +63,19 @@ test-grid: $(MODEL) ## Run the tests on every other pair of a database and a sto
 	  STEELYARD_TEST_GRID=$$cell $(PYTEST) $(IN_TWO) -m "not thorough" tests/server tests/client tests/cli tests/reliability; \
 	done
 
-test-clients: $(MODEL) ## Run the tests that drive whole clients against a real server, stock clients of the Hub among them
-	$(PYTEST) tests/client tests/cli tests/hub_clients
+# The container tools that are driven. One that is not there fails the run.
+CONTAINER_TOOLS := skopeo podman buildah containerd
+clients:
+	@missing=; for name in $(CONTAINER_TOOLS); do command -v $$name >/dev/null || missing="$$missing $$name"; done; \
+	  if [ -z "$$missing" ]; then exit 0; fi; \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "installing$$missing, which the tests of clients drive"; \
+	    apt-get update --quiet >/dev/null; \
+	    apt-get install --yes --quiet --no-install-recommends $$missing >/dev/null && exit 0; fi; \
+	  echo "NOT HERE, and the tests of clients need them:$$missing (Debian: apt-get install$$missing, as root)." >&2; exit 1
+
+test-clients: $(MODEL) clients ## Run the tests that drive whole clients against a real server: the Hub's, and container tools
+	$(PYTEST) tests/client tests/cli tests/hub_clients tests/oci_clients
 
 lint: $(READY) ## Check style and types
 	$(BIN)/ruff format --check --quiet .

@@ -1,4 +1,5 @@
-"""Git LFS with the registry as its store: the recipe of docs/clients.md, by the git-lfs that people use, and its limit.
+"""Git LFS with the registry as its store: the recipe of docs/clients.md, by the git-lfs that people use, beside the
+Hub's client. What it does alone: `test_git_lfs_alone.py`.
 
 The repository itself is with another server, here a folder.
 """
@@ -137,15 +138,6 @@ def test_a_change_goes_from_one_clone_to_another(author: Clone, repo: str, origi
     publish(author, repo, "1.1.0")
     other.git("pull", "--quiet")
     assert (other.folder / WEIGHTS).read_bytes() == (author.folder / WEIGHTS).read_bytes()
-
-
-def test_what_was_sent_and_is_of_no_version_cannot_be_checked_out(
-    author: Clone, origin: Path, machines: Machines
-) -> None:
-    author.git("push", "origin", "main")
-    done = clone_on(machines(GIT_LFS), origin).try_git("checkout", "main")
-    assert done.returncode != 0
-    assert "has no file of these bytes" in done.stderr
 
 
 def test_somebody_who_may_not_see_the_model_gets_nothing(

@@ -26,6 +26,7 @@ from steelyard.server.jobs.gc import collect
 from steelyard.server.settings import Settings
 from tests.house import RunningServer
 from tests.house.people import API
+from tests.reliability.artifacts import Artifact, Lost, delete_artifact, push_artifact, read_artifact
 from tests.reliability.pushing import Pusher, Refused, Release, open_client
 from tests.reliability.soundness import assert_sound
 
@@ -43,6 +44,7 @@ class Storm:
     contents: Sequence[bytes]
     done: Counter[str] = field(default_factory=Counter)
     visible: list[Release] = field(default_factory=list)
+    artifacts: list[Artifact] = field(default_factory=list)
     _numbers: Iterator[int] = field(default_factory=count)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -50,7 +52,9 @@ class Storm:
         """All of them at once, for so long; then the invariant. Whatever any of them finds wrong is raised."""
         roles: list[Callable[[Random], None]] = [
             *(self._pushing(org) for org in ("ada", "ada", "bob")),
+            self._push_artifact,
             self._delete,
+            self._delete_artifact,
             self._read,
             self.collect,
             self.collect,
@@ -86,6 +90,36 @@ class Storm:
         self.done["pushes"] += 1
         with self._lock:
             self.visible.append(release)
+
+    def _push_artifact(self, random: Random) -> None:
+        """As container tools do: blobs, then a manifest that names them, under a tag that is no version's number."""
+        with self._lock:
+            tag = f"artifact-{next(self._numbers)}"
+        artifact = Artifact(
+            f"ada/model{random.randrange(3)}", tag, random.sample(self.contents, random.randrange(1, 4))
+        )
+        while True:
+            try:
+                with open_client(random.choice(self.servers).url, self.tokens["ada"]) as client:
+                    push_artifact(client, artifact)
+                break
+            except httpx2.RemoteProtocolError:
+                self.done["connections lost"] += 1
+            except Lost:
+                self.done["artifacts begun again"] += 1
+        self.done["artifacts"] += 1
+        with self._lock:
+            self.artifacts.append(artifact)
+
+    def _delete_artifact(self, random: Random) -> None:
+        with self._lock:
+            artifact = self.artifacts.pop(random.randrange(len(self.artifacts))) if len(self.artifacts) > 3 else None
+        if artifact is None:
+            time.sleep(0.01)
+            return
+        with open_client(random.choice(self.servers).url, self.tokens["ada"]) as client:
+            delete_artifact(client, artifact)
+        self.done["artifacts deleted"] += 1
 
     def _delete(self, random: Random) -> None:
         with self._lock:
@@ -141,6 +175,10 @@ class Storm:
             for org, token in self.tokens.items()
         ]
         assert sum(each.versions for each in found) == len(self.visible)
+        with open_client(random.choice(self.servers).url, self.tokens["ada"]) as client:
+            for artifact in self.artifacts:
+                read_artifact(client, artifact)
+        self.done["artifacts read"] += len(self.artifacts)
         self.done["OIDs checked"] += sum(each.oids for each in found)
 
     def _admin_check(self) -> Checked:
@@ -155,6 +193,7 @@ class Storm:
                     deleted = client.delete(f"{API}/org/{org}/models/model{number}")
                     assert deleted.status_code in (204, 404)
         self.visible.clear()
+        self.artifacts.clear()
         self.collect(Random(0))
         return [name.name for name in open_store(self._chosen).scan() if name.kind == "blob"]
 
