@@ -21,6 +21,8 @@ hypothesis_settings.load_profile("steelyard")
 # A shell ignores Ctrl-C for what it starts in the background, and so would every program that the tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+THOROUGH_SECONDS = 3_600
+
 DESELECTED = pytest.StashKey[int]()
 FIGURES = pytest.StashKey[list[str]]()
 
@@ -39,7 +41,10 @@ def pytest_report_header() -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is bound to another database or store than this run's."""
+    """Leave out what is bound to another database or store than this run's; give the long-running ones their time."""
+    for item in items:
+        if item.get_closest_marker("thorough"):
+            item.add_marker(pytest.mark.timeout(THOROUGH_SECONDS))
     bound = [item for item in items if not all(CELL.suits(*mark.args) for mark in item.iter_markers("only"))]
     if bound:
         config.hook.pytest_deselected(items=bound)

@@ -1,5 +1,6 @@
 """A push as any HTTP client makes it, one request after the other, so that a test knows what was in flight when."""
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,6 +13,15 @@ from tests.house import RunningServer
 from tests.house.people import API, Person, oid_of
 
 PART_BYTES = 64 * 1024  # the smallest that the settings allow
+_PATIENCE_SECONDS = 120.0
+
+
+def again_and_again(what: str) -> Iterator[None]:
+    """Another try, for as long as somebody who is in others' way may have to try; then it fails, and hangs nobody."""
+    until = time.monotonic() + _PATIENCE_SECONDS
+    while time.monotonic() < until:
+        yield
+    raise AssertionError(f"{what} did not get through in {_PATIENCE_SECONDS:.0f} seconds")
 
 
 def open_client(url: str, token: str | None = None) -> httpx2.Client:
@@ -124,7 +134,9 @@ class Pusher:
                 self._send_part(client, step, action["header"][str(number)], data[(number - 1) * size : number * size])
         completion = client.build_request("POST", action["href"], json={"oid": oid})
         answer = self._ask(client, Step("completion", oid, 0, action["href"]), completion, 200, 202)
-        while answer.status_code == 202:
+        for _ in again_and_again("a proof"):
+            if answer.status_code == 200:
+                return
             look = client.build_request("GET", answer.headers["Location"])
             answer = self._ask(client, Step("completion", oid, 0, action["href"]), look, 200, 202)
 

@@ -27,7 +27,7 @@ from steelyard.server.settings import Settings
 from tests.house import RunningServer
 from tests.house.people import API
 from tests.reliability.artifacts import Artifact, Lost, delete_artifact, push_artifact, read_artifact
-from tests.reliability.pushing import Pusher, Refused, Release, open_client
+from tests.reliability.pushing import Pusher, Refused, Release, again_and_again, open_client
 from tests.reliability.soundness import assert_sound
 
 BEATEN = {("part", 404), ("part", 409), ("completion", 404), ("completion", 409), ("publish", 409), ("publish", 422)}
@@ -75,7 +75,7 @@ class Storm:
         files = {f"file{n}.bin": data for n, data in enumerate(random.sample(self.contents, random.randrange(1, 4)))}
         release = Release(f"{org}/model{random.randrange(3)}", version, files)
         expected = {201}
-        while True:
+        for _ in again_and_again("a push"):
             try:
                 assert Pusher(random.choice(self.servers).url, self.tokens[org]).push(release) in expected
             except httpx2.RemoteProtocolError:  # a kept connection was closed: whether it was published, nobody can say
@@ -98,7 +98,7 @@ class Storm:
         artifact = Artifact(
             f"ada/model{random.randrange(3)}", tag, random.sample(self.contents, random.randrange(1, 4))
         )
-        while True:
+        for _ in again_and_again("an artifact"):
             try:
                 with open_client(random.choice(self.servers).url, self.tokens["ada"]) as client:
                     push_artifact(client, artifact)
