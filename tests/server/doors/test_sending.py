@@ -317,17 +317,88 @@ def test_whatever_is_asked_for_is_a_slice_in_pieces_of_any_size(
 # How it leaves
 
 
-def test_a_whole_file_leaves_by_the_server_where_it_can(local: LocalStore) -> None:
+@pytest.mark.usefixtures("cold")
+def test_a_whole_file_on_the_disk_leaves_by_the_server_where_it_can(local: LocalStore) -> None:
     source = blob_source(local, CONTENT)
     answer = ask(source, pathsend=True)
     assert answer.headers["content-length"] == str(len(CONTENT))
     assert answer.messages[1:] == [{"type": "http.response.pathsend", "path": str(source.path)}]
 
 
+@pytest.mark.usefixtures("cold")
 def test_a_range_that_is_the_whole_leaves_by_the_server_too(local: LocalStore) -> None:
     answer = ask(blob_source(local, CONTENT), {"Range": "bytes=0-"}, pathsend=True)
     assert answer.status == 206
     assert [message["type"] for message in answer.messages[1:]] == ["http.response.pathsend"]
+
+
+async def refuse(*args: object) -> bytes:
+    raise AssertionError("went to a thread")
+
+
+def skip_unless_known(source: BlobSource) -> None:
+    if source.read_now(0, 1) is None:
+        pytest.skip("this system cannot say what is in memory")
+
+
+@pytest.mark.parametrize("headers", [{}, {"Range": f"bytes=10-{2 * PIECE_BYTES}"}, {"Range": "bytes=0-9,20-"}])
+def test_a_long_answer_of_bytes_in_memory_leaves_piece_by_piece_and_needs_no_thread(
+    store: BlobStore, monkeypatch: pytest.MonkeyPatch, headers: dict[str, str]
+) -> None:
+    source = blob_source(store, CONTENT)
+    skip_unless_known(source)
+    monkeypatch.setattr("anyio.to_thread.run_sync", refuse)
+    answer = ask(source, headers, pathsend=True)
+    assert len(answer.body) == int(answer.headers["content-length"])
+    assert answer.body in CONTENT or answer.headers["content-type"].startswith("multipart/byteranges")
+    assert max(len(message["body"]) for message in answer.messages[1:]) == PIECE_BYTES
+
+
+@pytest.mark.parametrize("headers", [{}, {"Range": "bytes=7-"}, {"Range": "bytes=0-9,20-"}])
+@pytest.mark.parametrize("in_memory", [1, 2, 3])
+def test_from_the_first_piece_on_the_disk_threads_send_what_is_left(
+    store: BlobStore, monkeypatch: pytest.MonkeyPatch, in_memory: int, headers: dict[str, str]
+) -> None:
+    expected = ask(blob_source(store, CONTENT), headers)
+    at_hand = blob_source(MemoryStore(), CONTENT).read_now
+    asked: list[int] = []
+
+    def read_now(source: BlobSource, start: int, end: int) -> bytes | None:
+        asked.append(start)
+        return at_hand(start, end) if len(asked) <= in_memory else None
+
+    monkeypatch.setattr(BlobSource, "read_now", read_now)
+    answer = ask(blob_source(store, CONTENT), headers, pathsend=True)
+    assert len(asked) == in_memory + 1
+    boundary = expected.headers["content-type"].rpartition("=")[2].encode()
+    ours = answer.headers["content-type"].rpartition("=")[2].encode()
+    assert answer.body.replace(ours, b"=") == expected.body.replace(boundary, b"=")
+
+
+def test_a_file_in_memory_leaves_turns_to_others() -> None:
+    """Sending never waits here, and the loop is everybody's all the same."""
+
+    async def run() -> int:
+        turns = 0
+        done = asyncio.Event()
+
+        async def other() -> None:
+            nonlocal turns
+            while not done.is_set():
+                turns += 1
+                await asyncio.sleep(0)
+
+        async def send(message: Message) -> None:
+            pass
+
+        watching = asyncio.create_task(other())
+        source = blob_source(MemoryStore(), CONTENT * 5)
+        await response_of(source)(scope_of("GET", {}), Exchange().receive, send)
+        done.set()
+        await watching
+        return turns
+
+    assert asyncio.run(run()) >= 5 * len(CONTENT) // PIECE_BYTES
 
 
 @pytest.mark.parametrize("headers", [{}, {"Range": "bytes=10-99"}, {"Range": "bytes=0-9,20-29"}])
@@ -335,12 +406,7 @@ def test_a_small_answer_of_bytes_in_memory_needs_no_thread(
     store: BlobStore, monkeypatch: pytest.MonkeyPatch, headers: dict[str, str]
 ) -> None:
     source = blob_source(store, SMALL)
-    if source.read_now(0, 1) is None:
-        pytest.skip("this system cannot say what is in memory")
-
-    async def refuse(*args: object) -> bytes:
-        raise AssertionError("went to a thread")
-
+    skip_unless_known(source)
     monkeypatch.setattr("anyio.to_thread.run_sync", refuse)
     assert len(ask(source, headers, pathsend=True).messages) == 2
 

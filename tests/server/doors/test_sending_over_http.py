@@ -1,6 +1,7 @@
 """Stored bytes over HTTP, from a real granian that runs this file."""
 
 import asyncio
+import os
 import re
 import socket
 import subprocess
@@ -18,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from steelyard.server.doors.sending import PIECE_BYTES, BlobSource
 from steelyard.server.errors import RegistryError
-from steelyard.server.storage.local import LocalStore
+from steelyard.server.storage.local import LocalBlob, LocalStore
 from tests.server.doors.stored import CONTENT, ETAG, FILES, SpySource, archive_source, put, response_of, tar_of
 
 LARGE_BYTES = 400 * 1024 * 1024
@@ -141,12 +142,32 @@ def wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
     raise AssertionError("the server did not start in time")
 
 
-def test_a_whole_file_is_sent_by_its_path(granian: Granian) -> None:
+def test_a_whole_file_that_is_on_the_disk_is_sent_by_its_path(granian: Granian) -> None:
+    blob = granian.store.open(granian.key)
+    assert blob is not None
+    with blob:
+        forget(blob)
+        if blob.read_now(0, PIECE_BYTES) is not None:
+            pytest.skip("this disk lets go of nothing that was read")
+        forget(blob)  # to ask was to have it read
     response = granian.get(f"/file/{granian.key}")
     assert (response.status, response.data) == (200, CONTENT)
     assert response.headers["Content-Length"] == str(len(CONTENT))
     assert response.headers["ETag"] == ETAG
     assert granian.get("/sent").json() == ["http.response.start", "http.response.pathsend"]
+
+
+def forget(blob: LocalBlob) -> None:
+    """Have the system drop from memory what it read of a file."""
+    with blob.path.open("rb") as file:
+        os.fdatasync(file)
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def test_a_whole_file_in_memory_is_sent_from_there(granian: Granian) -> None:
+    assert granian.get(f"/file/{granian.key}").data == CONTENT
+    assert granian.get(f"/file/{granian.key}").data == CONTENT
+    assert "http.response.pathsend" not in granian.get("/sent").json()
 
 
 def test_a_file_that_went_while_it_was_sent_is_still_whole(granian: Granian) -> None:

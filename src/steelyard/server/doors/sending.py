@@ -1,8 +1,10 @@
 """How stored bytes leave: one ASGI response over any source of bytes whose size is known.
 
-Owns the headers every download has, conditions and ranges, and the three ways out: from memory on the event loop, as a
-path that the server sends by itself, or in pieces read ahead in threads. What is sent was uploaded by somebody and is
-answered from our own origin, so every answer tells a browser to run none of it.
+Owns the headers every download has, conditions and ranges, and the three ways out: piece by piece from memory on the
+event loop, as a path that the server sends by itself, or in pieces read ahead in threads. What is in memory takes the
+first way, since a hop to a thread costs more than such a read; from the first piece that is not, it is one of the
+others. What is sent was uploaded by somebody and is answered from our own origin, so every answer tells a browser to
+run none of it.
 
 Two facts about granian 2.8 decide the shape. It takes `http.response.pathsend` only for whole files, opens the path
 after the application has returned, and answers 404 in its own words if the path is gone by then: a blob deleted in that
@@ -18,7 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import anyio
-import anyio.to_thread
+import anyio.lowlevel
 from anyio.abc import ObjectSendStream, TaskGroup
 from starlette.background import BackgroundTask
 from starlette.datastructures import Headers, MutableHeaders
@@ -250,15 +252,17 @@ async def _send_answer(
     if content is not None:
         await send(start)
         await send({"type": "http.response.body", "body": content})
-    elif is_whole and source.path and "http.response.pathsend" in scope.get("extensions", {}):
+        return
+    pieces = _Pieces(source, answer.body, wait_seconds)
+    first = pieces.read_now()
+    if first is None and is_whole and source.path and "http.response.pathsend" in scope.get("extensions", {}):
         await send(start)
         await send({"type": "http.response.pathsend", "path": str(source.path)})
-    else:
-        pieces = _Pieces(_stream(source, answer.body), wait_seconds)
-        try:
-            await _send_pieces(start, answer.length, pieces, receive, send)
-        finally:
-            pieces.close()
+        return
+    try:
+        await _send_pieces(start, first or await pieces.read(), answer.length, pieces, receive, send)
+    finally:
+        pieces.close()
 
 
 def _read_now(answer: _Answer, source: ByteSource) -> bytes | None:
@@ -275,10 +279,9 @@ def _read_now(answer: _Answer, source: ByteSource) -> bytes | None:
 
 
 async def _send_pieces(
-    start: MutableMapping[str, Any], length: int, pieces: "_Pieces", receive: Receive, send: Send
+    start: MutableMapping[str, Any], first: bytes, length: int, pieces: "_Pieces", receive: Receive, send: Send
 ) -> None:
-    """Send a body of `length` bytes; its first piece is read before anything is promised."""
-    first = await pieces.read()
+    """Send a body of `length` bytes, whose first piece was read before anything is promised."""
     await send(start)
     await send({"type": "http.response.body", "body": first, "more_body": len(first) < length})
     if len(first) == length:
@@ -286,11 +289,21 @@ async def _send_pieces(
     try:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_cancel_on_disconnect, receive, tasks.cancel_scope)
-            await _send_rest(pieces, send, tasks)
+            await _send_from_memory(pieces, send)
+            if not pieces.are_read:
+                await _send_rest(pieces, send, tasks)
+            await send({"type": "http.response.body", "body": b""})
             tasks.cancel_scope.cancel()
     except ExceptionGroup as group:  # of one: the first failure has cancelled the others
         failure = group.exceptions[0]
         raise failure from failure.__cause__
+
+
+async def _send_from_memory(pieces: "_Pieces", send: Send) -> None:
+    """Send pieces as long as none has to be waited for; others have their turn on the event loop after each."""
+    while piece := pieces.read_now():
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await anyio.lowlevel.checkpoint()
 
 
 async def _send_rest(pieces: "_Pieces", send: Send, tasks: TaskGroup) -> None:
@@ -300,7 +313,6 @@ async def _send_rest(pieces: "_Pieces", send: Send, tasks: TaskGroup) -> None:
         tasks.start_soon(_read_ahead, pieces, ahead)
         async for piece in arriving:
             await send({"type": "http.response.body", "body": piece, "more_body": True})
-    await send({"type": "http.response.body", "body": b""})
 
 
 async def _read_ahead(pieces: "_Pieces", ahead: ObjectSendStream[bytes]) -> None:
@@ -316,12 +328,33 @@ async def _cancel_on_disconnect(receive: Receive, sending: anyio.CancelScope) ->
 
 
 class _Pieces:
-    """Joins what a source streams into pieces worth a thread hop. For one reader, in any thread."""
+    """A body in pieces: from memory as long as they are there, then joined in threads from what the source streams."""
 
-    def __init__(self, stream: Generator[bytes, None, None], wait_seconds: float) -> None:
-        self._stream = stream
+    def __init__(self, source: ByteSource, body: tuple[_Part, ...], wait_seconds: float) -> None:
+        self._source = source
+        self._left = list(body)
+        self._stream: Generator[bytes, None, None] | None = None
         self._wait_seconds = wait_seconds
         self._lock = threading.Lock()
+
+    @property
+    def are_read(self) -> bool:
+        """Whether all was had by `read_now`."""
+        return not self._left
+
+    def read_now(self) -> bytes | None:
+        """The next piece if it can be had without waiting. None after the last one, and once a thread has read."""
+        if not self._left or self._stream is not None:
+            return None
+        part = self._left[0]
+        if isinstance(part, bytes):
+            del self._left[0]
+            return part
+        end = min(part.start + PIECE_BYTES, part.end)
+        content = self._source.read_now(part.start, end)
+        if content:
+            self._left[:1] = [ByteRange(end, part.end)] if end < part.end else []
+        return content
 
     async def read(self) -> bytes:
         """As `read_piece`, in a thread, when it is its turn at the store. Raises `StorageTimeout`."""
@@ -331,6 +364,8 @@ class _Pieces:
         """At least PIECE_BYTES and less than twice as many; fewer at the end, and none after it. Blocks."""
         taken, size_bytes = [], 0
         with self._lock:
+            if self._stream is None:
+                self._stream = _stream(self._source, tuple(self._left))
             for content in self._stream:
                 taken.append(content)
                 size_bytes += len(content)
@@ -341,7 +376,8 @@ class _Pieces:
     def close(self) -> None:
         """Let go of what the stream has open; waits for a read that a cancelled task left behind in its thread."""
         with self._lock:
-            self._stream.close()
+            if self._stream is not None:
+                self._stream.close()
 
 
 def _stream(source: ByteSource, body: tuple[_Part, ...]) -> Generator[bytes, None, None]:
