@@ -294,8 +294,8 @@ def test_a_store_that_does_not_answer_in_time_is_a_504(registered: Registered, m
         raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
 
     with monkeypatch.context() as slow:
-        slow.setattr("steelyard.server.storage.local.os.pread", time_out)
-        slow.setattr("steelyard.server.storage.local.os.pwritev", time_out)
+        for call in ("pread", "preadv", "pwritev"):
+            slow.setattr(f"steelyard.server.storage.local.os.{call}", time_out)
         assert_fault(ada.get("/org/ada/models/tiny/1.0.0/files/model.bin"), 504, "storage_timeout_error")
         assert_fault(ada.client.put(link, content=b"more"), 504, "storage_timeout_error")
     assert ada.get("/org/ada/models/tiny/1.0.0/files/model.bin").content == data

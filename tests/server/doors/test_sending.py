@@ -19,7 +19,15 @@ from starlette.types import Message
 from steelyard.server.core.files.archive import ArchiveFile, plan_archive
 from steelyard.server.doors import sending
 from steelyard.server.doors.ranges import parse_range
-from steelyard.server.doors.sending import OCTETS, PIECE_BYTES, ArchiveSource, BlobSource, ByteSource, attachment
+from steelyard.server.doors.sending import (
+    OCTETS,
+    PIECE_AT_HAND_BYTES,
+    PIECE_BYTES,
+    ArchiveSource,
+    BlobSource,
+    ByteSource,
+    attachment,
+)
 from steelyard.server.errors import PreconditionFailed, RangeNotSatisfiable, StorageFailed
 from steelyard.server.storage import BlobStore
 from steelyard.server.storage.local import LocalStore
@@ -351,7 +359,7 @@ def test_a_long_answer_of_bytes_in_memory_leaves_piece_by_piece_and_needs_no_thr
     answer = ask(source, headers, pathsend=True)
     assert len(answer.body) == int(answer.headers["content-length"])
     assert answer.body in CONTENT or answer.headers["content-type"].startswith("multipart/byteranges")
-    assert max(len(message["body"]) for message in answer.messages[1:]) == PIECE_BYTES
+    assert max(len(message["body"]) for message in answer.messages[1:]) == PIECE_AT_HAND_BYTES
 
 
 @pytest.mark.parametrize("headers", [{}, {"Range": "bytes=7-"}, {"Range": "bytes=0-9,20-"}])

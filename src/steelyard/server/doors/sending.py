@@ -36,6 +36,9 @@ from steelyard.server.storage import BlobStore, StoredBlob
 PIECE_BYTES = 256 * 1024
 """A read, a thread hop and an ASGI message. granian queues some dozens of messages for a slow client, so not larger."""
 
+PIECE_AT_HAND_BYTES = 128 * 1024
+"""A read on the event loop and an ASGI message: what a connection makes the others wait for, and is queued for it."""
+
 OCTETS = "application/octet-stream"
 
 _SHORT = "The store holds another number of bytes of this file than was recorded."
@@ -350,7 +353,7 @@ class _Pieces:
         if isinstance(part, bytes):
             del self._left[0]
             return part
-        end = min(part.start + PIECE_BYTES, part.end)
+        end = min(part.start + PIECE_AT_HAND_BYTES, part.end)
         content = self._source.read_now(part.start, end)
         if content:
             self._left[:1] = [ByteRange(end, part.end)] if end < part.end else []
