@@ -1,7 +1,9 @@
 """The command starts fast, and works without the server's libraries."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -58,3 +60,43 @@ def test_without_the_server_s_libraries_the_next_step_is_named(name: str) -> Non
 def test_without_the_server_s_libraries_everything_else_works() -> None:
     assert python(BLOCKER, "--help").returncode == 0
     assert python(BLOCKER, "show", "acme/tiny", "--url", "http://127.0.0.1:9").returncode == 6
+
+
+MODULES_OF_A_SERVER = """
+import sys
+from pathlib import Path
+from steelyard.cli import main
+main.get_command(None, "serve")
+from steelyard.server.app import create_app, open_registry
+from steelyard.server.settings import Settings
+registry = open_registry(Settings(data=Path(sys.argv[1])))
+create_app(registry)
+registry.close()
+print(*sys.modules, sep="\\n")
+"""
+
+LATE = (
+    *("alembic", "mako", "pygments"),  # migrations
+    *("numpy", "hf_xet"),  # chunks
+    *("jinja2", "markdown_it", "nh3"),  # pages and cards
+    *("boto3", "botocore", "psycopg", "valkey"),  # engines that are not the embedded ones
+    *("authlib", "joserfc", "cryptography", "opentelemetry.sdk", "urllib3"),  # who is asked elsewhere
+    *("steelyard.client.push", "tqdm", "PIL", "httpx", "httpx2"),  # clients
+)
+
+
+def modules_of_a_server(data: Path) -> list[str]:
+    """What is loaded when a server with the embedded defaults is about to listen."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("STEELYARD_", "OTEL_"))}
+    command = [sys.executable, "-c", MODULES_OF_A_SERVER, str(data)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment, cwd=data.parent)
+    return done.stdout.splitlines()
+
+
+def test_a_server_loads_only_what_every_server_needs(tmp_path: Path) -> None:
+    """Each of these takes megabytes for as long as the server runs, and a tenth of a second of its start."""
+    data = tmp_path / "data"
+    assert "alembic" in modules_of_a_server(data), "there are tables to be made"
+    loaded = modules_of_a_server(data)
+    assert [name for name in LATE if name in loaded] == []
+    assert len(loaded) < 1_100

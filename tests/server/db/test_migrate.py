@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic.script import ScriptDirectory
 from sqlalchemy import Column, PrimaryKeyConstraint, UniqueConstraint, event, inspect, select, text
 
 from steelyard.server.db.engine import Database
-from steelyard.server.db.migrate import differences, downgrade, migrate
+from steelyard.server.db.migrate import differences, downgrade, head, migrate, revisions
 from steelyard.server.db.tables import Org, Table
 from tests.house.postgres import postgres_url
 from tests.server.db.starting import start_all
@@ -29,6 +30,16 @@ def test_to_migrate_again_changes_nothing(database: Database) -> None:
     with altering(database) as altered:
         migrate(database)
     assert altered == []
+
+
+def test_the_names_of_the_migrations_tell_their_order() -> None:
+    """A start reads them instead of loading Alembic."""
+    scripts = ScriptDirectory(str(Path(migrate.__code__.co_filename).parent / "migrations"))
+    assert [scripts.get_current_head(), *(each.down_revision for each in scripts.walk_revisions())] == [
+        *reversed(revisions()),
+        None,
+    ]
+    assert head() == revisions()[-1]
 
 
 def test_a_difference_is_seen(database: Database) -> None:

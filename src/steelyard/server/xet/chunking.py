@@ -9,21 +9,23 @@ Source: the Xet protocol specification (`spec/chunking.md` of xet-core), compare
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
-
-import numpy as np
-import numpy.typing as npt
+from functools import cache
+from typing import TYPE_CHECKING
 
 from steelyard.server.xet.gear import TABLE
+
+if TYPE_CHECKING:  # or it would be loaded with every server: 12 MB and 40 ms
+    import numpy as np
+    import numpy.typing as npt
 
 LEAST_CHUNK_BYTES = 8 * 1024
 MOST_CHUNK_BYTES = 128 * 1024
 
 _WINDOW_BYTES = 64
-_BELOW = np.uint64(1 << 48)
+_BELOW = 1 << 48
 """A hash below this has its upper 16 bits zero."""
 _BLOCK_BYTES = 16 * 1024
 """Hashed at once: what works on it stays in a core's own cache."""
-_TABLE = np.array(TABLE, dtype=np.uint64)
 
 
 def boundaries(pieces: Iterable[bytes]) -> Iterator[int]:
@@ -58,11 +60,15 @@ class Cutter:
         self._seen_bytes = 0
         self._start = 0
         """Where the chunk begins that has no end yet."""
+        import numpy as np
+
         self._before = np.zeros(0, dtype=np.uint8)
         self._allowed: list[int] = []
 
     def feed(self, piece: bytes) -> Iterator[int]:
         """Where chunks end, as far as the bytes until now tell. To be exhausted before the next call."""
+        import numpy as np
+
         data = np.frombuffer(piece, dtype=np.uint8)
         for start in range(0, len(data), _BLOCK_BYTES):
             block = data[start : start + _BLOCK_BYTES]
@@ -74,8 +80,10 @@ class Cutter:
         if self._seen_bytes > self._start:
             yield self._seen_bytes
 
-    def _look(self, block: npt.NDArray[np.uint8]) -> None:
+    def _look(self, block: "npt.NDArray[np.uint8]") -> None:
         """Note where in this block a cut would be allowed."""
+        import numpy as np
+
         window = np.concatenate((self._before, block))
         offset = self._seen_bytes - len(self._before)
         ends = np.flatnonzero(_gear_hashes(window) < _BELOW) + (offset + _WINDOW_BYTES)
@@ -97,12 +105,19 @@ class Cutter:
             yield self._start
 
 
-def _gear_hashes(window: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
+def _gear_hashes(window: "npt.NDArray[np.uint8]") -> "npt.NDArray[np.uint64]":
     """h after each byte from the 64th on. Doubling: the hash over 2n bytes is that over the last n, plus that over the
     n before them shifted by n."""
-    hashes = _TABLE[window]
+    hashes = _table()[window]
     width = 1
     while width < _WINDOW_BYTES:
-        hashes = hashes[width:] + (hashes[:-width] << np.uint64(width))
+        hashes = hashes[width:] + (hashes[:-width] << width)
         width *= 2
     return hashes
+
+
+@cache
+def _table() -> "npt.NDArray[np.uint64]":
+    import numpy as np
+
+    return np.array(TABLE, dtype=np.uint64)

@@ -9,8 +9,6 @@ Source: the LZ4 frame format 1.6 and block format, and what hf_xet 1.8.0 makes o
 
 import struct
 
-import numpy as np
-
 _MAGIC = 0x184D2204
 _START = struct.Struct("<IBB")
 """Magic, flags, the most that a block holds."""
@@ -71,6 +69,8 @@ def _check_block(block: memoryview, *, has_zeros: bool, is_plain: bool) -> None:
 
 def _has_zeros(raw: bytes) -> bool:
     """Whether there are four zeros in a row, as the least match at distance 0 leaves. Few chunks have them."""
+    import numpy as np  # 12 MB and 40 ms, which a server that nobody sends chunks to does without
+
     pairs = np.frombuffer(raw, dtype=np.uint16, count=len(raw) // 2)
     some = np.flatnonzero(pairs == 0)[:_LOOKED_AT]  # four in a row cover one of these pairs
     if len(some) == _LOOKED_AT:

@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import lz4.frame
-import numpy as np
 
 from steelyard.server.xet.chunking import MOST_CHUNK_BYTES
 from steelyard.server.xet.frames import OddFrame, check_frame
@@ -217,6 +216,8 @@ def _check(frame: memoryview, raw: bytes) -> None:
 
 def _regrouped(grouped: bytes) -> memoryview:
     """Back in order what scheme 2 sorted: all bytes at offsets 0, 4, 8…, then all at 1, 5, 9…, and so on."""
+    import numpy as np
+
     source = np.frombuffer(grouped, dtype=np.uint8)
     raw = np.empty_like(source)
     start = 0

@@ -11,15 +11,18 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING
 
-import nh3
-from markdown_it import MarkdownIt
-from markdown_it.token import Token
 from markupsafe import Markup
 
 from steelyard.server.core.files.cards import text_of
 from steelyard.server.doors.web.model.links import PREFIX, SCHEMES, CardPlace, Links
 from steelyard.server.doors.web.model.markup import BLOCKS, HEADINGS, PHRASES, TABLE, Tags
+
+if TYPE_CHECKING:  # loaded with the first card that is shown
+    import nh3
+    from markdown_it import MarkdownIt
+    from markdown_it.token import Token
 
 # What parsing takes at the most, measured with this library, in units of about a microsecond: for a line, and for each
 # character that may begin or end something. A bracket that nothing closes is the dearest of them.
@@ -98,7 +101,9 @@ def _affordable(text: str) -> str:
 
 
 @cache
-def _parser() -> MarkdownIt:
+def _parser() -> "MarkdownIt":
+    from markdown_it import MarkdownIt
+
     return MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
 
 
@@ -110,12 +115,12 @@ class _Writing:
         self._tags = Tags(self._links)
         self._heading_end = ""
 
-    def write(self, tokens: Sequence[Token]) -> str:
+    def write(self, tokens: "Sequence[Token]") -> str:
         parser = _parser()
         ready = list(self._blocks(tokens))
         return str(parser.renderer.render(ready, parser.options, {})) + self._tags.close()
 
-    def _blocks(self, tokens: Sequence[Token]) -> Iterator[Token]:
+    def _blocks(self, tokens: "Sequence[Token]") -> "Iterator[Token]":
         """The tokens of blocks; between them, what closes the tags that were forgotten."""
         for place, token in enumerate(tokens):
             if closing := self._closing_before(token):
@@ -130,12 +135,12 @@ class _Writing:
             else:
                 yield self._block(token)
 
-    def _closing_before(self, token: Token) -> str:
+    def _closing_before(self, token: "Token") -> str:
         closing = self._tags.close_above(token.level) if token.nesting <= 0 else ""
         is_block = token.nesting >= 0 and token.type not in ("html_block", "inline")
         return closing + (self._tags.begin_block(token.level) if is_block else "")
 
-    def _open_heading(self, rank: int, inline: Token) -> str:
+    def _open_heading(self, rank: int, inline: "Token") -> str:
         """What has nothing to say is no heading."""
         if not inline.content.strip():
             self._heading_end = "</p>"
@@ -143,7 +148,7 @@ class _Writing:
         opening, self._heading_end = self._links.open_heading(rank, self._links.name_of(_text_of(inline)))
         return opening
 
-    def _block(self, token: Token) -> Token:
+    def _block(self, token: "Token") -> "Token":
         if token.type == "heading_close":
             return _html(self._heading_end)
         if token.type in ("table_open", "table_close"):
@@ -152,9 +157,10 @@ class _Writing:
             token.attrs = {"align": str(token.attrs["style"]).rpartition(":")[2]}
         return token
 
-    def _write_phrases(self, token: Token, *, in_cell: bool) -> None:
+    def _write_phrases(self, token: "Token", *, in_cell: bool) -> None:
         """Put the children of an inline token in order."""
-        children, tags, written = token.children or [], Tags(self._links), list[Token]()
+        children, tags = token.children or [], Tags(self._links)
+        written: list[Token] = []
         for place, child in enumerate(children):
             if child.nesting < 0 and (closing := tags.close_above(child.level)):
                 written.append(_html(closing))
@@ -170,30 +176,36 @@ class _Writing:
                 written.append(child)
         token.children = [*written, _html(tags.close())]
 
-    def _image(self, token: Token, *, in_link: bool) -> str:
+    def _image(self, token: "Token", *, in_link: bool) -> str:
         return self._links.image(str(token.attrs.get("src", "")), _text_of(token), {}, in_link=in_link)
 
 
-def _html(html: str) -> Token:
-    return Token("html_inline", "", 0, content=html)
+def _html(html: str) -> "Token":
+    return _token("html_inline", html)
 
 
-def _text(text: str) -> Token:
-    return Token("text", "", 0, content=text)
+def _text(text: str) -> "Token":
+    return _token("text", text)
 
 
-def _text_of(inline: Token) -> str:
+def _token(kind: str, content: str) -> "Token":
+    from markdown_it.token import Token
+
+    return Token(kind, "", 0, content=content)
+
+
+def _text_of(inline: "Token") -> str:
     """The words of a heading or of an image, bare."""
     words = {"softbreak": " ", "hardbreak": " "}
     children = inline.children or []
     return "".join(words.get(child.type, child.content if child.type in _TEXTS else "") for child in children)
 
 
-def _begins_item(tokens: Sequence[Token], place: int) -> bool:
+def _begins_item(tokens: "Sequence[Token]", place: int) -> bool:
     return place >= 2 and tokens[place - 1].type == "paragraph_open" and tokens[place - 2].type == "list_item_open"
 
 
-def _with_task(inline: Token) -> Token:
+def _with_task(inline: "Token") -> "Token":
     """`[x]` at the beginning of an item is a task that is done."""
     first = inline.children[0] if inline.children else None
     sign = {"[ ] ": "☐ ", "[x] ": "☑ ", "[X] ": "☑ "}.get(first.content[:4]) if first and first.type == "text" else None
@@ -206,8 +218,10 @@ def _with_task(inline: Token) -> Token:
 
 
 @cache
-def _cleaner() -> nh3.Cleaner:
+def _cleaner() -> "nh3.Cleaner":
     """Knows nothing of what was done before it: these tags and attributes are all that any page shows of a card."""
+    import nh3
+
     aligned = {"align": {"left", "center", "right"}}
     scrolled = {"class": {"scroll"}, "tabindex": {"0"}, "role": {"group"}, "aria-label": {"Table"}}
     named = {tag: {"id"} for tag in HEADINGS}
