@@ -34,7 +34,8 @@ MAY_IMPORT: Mapping[str, Iterable[str]] = {
     "steelyard.client": [PACKAGE, "urllib3", "yaml"],
     "steelyard.client.xet_process": ["hf_xet"],
     "steelyard.cli": [PACKAGE, "steelyard.client", "click", "tqdm"],
-    "steelyard.cli.serve": [SERVER, "click", "pydantic", "granian", "sqlalchemy"],
+    "steelyard.cli.supervising": [],  # processes and pipes: what a worker does, it does not know
+    "steelyard.cli.serve": ["steelyard.cli.supervising", SERVER, "click", "pydantic", "granian", "sqlalchemy"],
     "steelyard.cli.admin": [PACKAGE, SERVER, "steelyard.cli.serve", "click", "pydantic"],
     f"{SERVER}.names": [],
     f"{SERVER}.errors": [],
@@ -42,9 +43,15 @@ MAY_IMPORT: Mapping[str, Iterable[str]] = {
     f"{SERVER}.logs": [f"{SERVER}.settings"],
     f"{SERVER}.watching": [],  # all that the parts see of what watches them: the rest is below
     f"{SERVER}.watching.instruments": [],
-    f"{SERVER}.watching.metrics": [PACKAGE, *_WATCHED, "prometheus_client"],
+    f"{SERVER}.watching.sharing": ["prometheus_client"],
+    f"{SERVER}.watching.metrics": [PACKAGE, *_WATCHED, f"{SERVER}.watching.sharing", "prometheus_client"],
     f"{SERVER}.watching.traces": [PACKAGE, *_WATCHED, "opentelemetry"],
-    f"{SERVER}.watching.monitor": [*_WATCHED, f"{SERVER}.watching.metrics", f"{SERVER}.watching.traces"],
+    f"{SERVER}.watching.monitor": [
+        *_WATCHED,
+        f"{SERVER}.watching.metrics",
+        f"{SERVER}.watching.sharing",
+        f"{SERVER}.watching.traces",
+    ],
     f"{SERVER}.watching.samples": [
         f"{SERVER}.context",
         f"{SERVER}.db",

@@ -1,4 +1,5 @@
-"""`steelyard serve`: one process, the embedded defaults, ready for one machine. Every setting is a flag."""
+"""`steelyard serve`: one process, or several workers of one server, with the embedded defaults ready for one machine.
+Every setting is a flag."""
 
 import asyncio
 import errno
@@ -6,12 +7,16 @@ import fcntl
 import gc
 import logging
 import os
+import shutil
 import signal
 import socket
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import click
@@ -19,9 +24,12 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from sqlalchemy import make_url
 
-from steelyard.server.app import create_app, open_registry
-from steelyard.server.context import Registry
+from steelyard.cli.supervising import Hired, reserved, supervise
+from steelyard.server.app import create_app, open_database, open_registry
+from steelyard.server.context import Post, Registry
+from steelyard.server.core import jobs
 from steelyard.server.core.accounts import create_first_admin
+from steelyard.server.db.engine import Database
 from steelyard.server.errors import RegistryError
 from steelyard.server.logs import configure_logging
 from steelyard.server.settings import Settings
@@ -58,9 +66,13 @@ def serve(**flags: str | None) -> None:
     try:
         address = check_port(settings)
         with sole_server(settings.data) if settings.keeps_files else nullcontext():
-            registry = open_registry(settings)
-            _greet(registry)
-            asyncio.run(_serve(registry, address))
+            if settings.workers == 1:
+                registry = open_registry(settings)
+                _greet(registry.database, settings)
+                _announce(settings, address)
+                asyncio.run(_serve(registry, address))
+            else:
+                _serve_together(settings, address)
     except (ValueError, OSError, RegistryError) as error:
         raise click.ClickException(f"The registry cannot start: {error}{cause_of(error)}") from error
 
@@ -117,10 +129,49 @@ def _bind_once(probe: socket.socket, address: Any) -> None:
         probe.bind(address)
 
 
-def _greet(registry: Registry) -> None:
-    """Make the first admin on the first start, and say where the registry is."""
-    given = registry.settings.admin_token
-    with registry.database.write() as session:
+def _serve_together(settings: Settings, address: str) -> None:
+    """Be one of several workers, or the supervisor of them. What is done once for all is done before there are any."""
+    check_shared(settings)
+    with closing(open_database(settings)) as database:
+        _greet(database, settings)
+        if database.is_sqlite:
+            with database.write() as session:
+                jobs.forget_leases(session)  # held by a server that is gone: two never share a file
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with reserved(family, address, settings.port) as port, _numbers() as numbers:
+        settings = settings.model_copy(update={"port": port})
+        _announce(settings, address)
+        server_id = token_hex(7)
+        hired = supervise(settings.workers)
+        if hired is not None:
+            registry = open_registry(settings, Post(hired.number, f"{server_id}{hired.number:02x}", numbers))
+            asyncio.run(_serve(registry, address, hired))
+
+
+def check_shared(settings: Settings) -> None:
+    """Raises ValueError where workers would not see what the others have."""
+    if settings.store == "memory:":
+        raise ValueError("several workers cannot share a store in memory: set workers to 1, or name another store")
+    url = make_url(settings.database_url)
+    if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
+        raise ValueError("several workers cannot share a database in memory: set workers to 1, or name a file")
+
+
+@contextmanager
+def _numbers() -> Iterator[Path]:
+    """A folder where workers keep their metrics; whoever made it removes it, and no worker does."""
+    folder, maker = Path(tempfile.mkdtemp(prefix="steelyard-")), os.getpid()
+    try:
+        yield folder
+    finally:
+        if os.getpid() == maker:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _greet(database: Database, settings: Settings) -> None:
+    """Make the first admin on the first start."""
+    given = settings.admin_token
+    with database.write() as session:
         made = create_first_admin(session, given.get_secret_value() if given else None)
     if made is None and given is not None:
         log.info("STEELYARD_ADMIN_TOKEN is ignored: this registry has users already")
@@ -128,7 +179,13 @@ def _greet(registry: Registry) -> None:
         click.echo(f"The instance admin is `admin`. His token, shown this once:\n\n    {made.secret}\n", err=True)
 
 
-async def _serve(registry: Registry, address: str) -> None:
+def _announce(settings: Settings, address: str) -> None:
+    shown = f"[{address}]" if ":" in address else address
+    among = f" with {settings.workers} workers" if settings.workers > 1 else ""
+    log.info("serving http://%s:%d from %s%s", shown, settings.port, " and ".join(_kept_in(settings)), among)
+
+
+async def _serve(registry: Registry, address: str, hired: Hired | None = None) -> None:
     from granian.constants import Interfaces
     from granian.server.embed import Server
 
@@ -141,11 +198,14 @@ async def _serve(registry: Registry, address: str) -> None:
         websockets=False,
         log_enabled=False,
     )
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGINT, _stop, registry, server.stop)
-    loop.add_signal_handler(signal.SIGTERM, _leave, registry, server.stop)
-    shown = f"[{address}]" if ":" in address else address
-    log.info("serving http://%s:%d from %s", shown, settings.port, " and ".join(_kept_in(settings)))
+    leave, stop = partial(_leave, registry, server.stop), partial(_stop, registry, server.stop)
+    if hired is None:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGINT, stop)
+        loop.add_signal_handler(signal.SIGTERM, leave)
+    else:
+        hired.obey(leave, stop)
+        hired.say_open()
     gc.collect()
     gc.freeze()  # what was made so far stays to the end, and need not be gone through with every collection
     try:

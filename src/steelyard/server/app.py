@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from functools import cache
 from typing import Any
 
@@ -16,10 +16,10 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from steelyard import __version__
-from steelyard.server.context import Registry
+from steelyard.server.context import Post, Registry
 from steelyard.server.core.downloads import Usage
 from steelyard.server.core.files.trees import TreeCache
-from steelyard.server.core.jobs import new_holder
+from steelyard.server.core.jobs import Holder, new_holder
 from steelyard.server.core.limits import Limiter
 from steelyard.server.core.tickets import open_ticket_office
 from steelyard.server.core.xet.layouts import open_chunked
@@ -55,23 +55,40 @@ from steelyard.server.storage.memory import MemoryStore
 from steelyard.server.storage.watched import WatchedStore
 from steelyard.server.watching.monitor import open_monitor
 from steelyard.server.watching.samples import Samples
+from steelyard.server.watching.sharing import SharedNumbers
 
 log = logging.getLogger(__name__)
 _MIGRATION_SECONDS = 120.0  # how long a start waits for another server that migrates: longer than any request may
 
 
-def open_registry(settings: Settings) -> Registry:
-    """The parts of a registry, its tables migrated to this release."""
+def open_database(settings: Settings) -> Database:
+    """The database, its tables migrated to this release, for who has the patience that takes."""
     if settings.keeps_files:
         settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with closing(Database(settings.database_url, timeout_seconds=_MIGRATION_SECONDS)) as patient:
-        migrate(patient)
-    monitor = open_monitor(os.environ, database=settings.database_url.partition(":")[0].partition("+")[0])
+    database = Database(settings.database_url, timeout_seconds=_MIGRATION_SECONDS)
+    try:
+        migrate(database)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def open_registry(settings: Settings, post: Post | None = None) -> Registry:
+    """The parts of a registry, its tables migrated to this release; `post` is for one of several workers."""
+    open_database(settings).close()
+    monitor = open_monitor(
+        os.environ,
+        database=settings.database_url.partition(":")[0].partition("+")[0],
+        shared=SharedNumbers(post.numbers, post.number) if post else None,
+    )
     database = Database(settings.database_url, timeout_seconds=settings.database_timeout_seconds, watch=monitor)
     store = open_chunked(WatchedStore(open_store(settings), monitor), database)
     with database.write() as session:
         tickets = open_ticket_office(session)
-    leases = Leases(database, new_holder(settings.job_lease_seconds), watch=monitor)
+    lease_seconds = settings.job_lease_seconds
+    holder = Holder(post.holder_id, lease_seconds) if post else new_holder(lease_seconds)
+    leases = Leases(database, holder, watch=monitor)
     prover = Prover(database, store, leases)
     limiter, trees = Limiter(settings, watch=monitor), TreeCache(watch=monitor)
     imager = Imager(database, store, trees, leases)
@@ -88,6 +105,7 @@ def open_registry(settings: Settings) -> Registry:
         prover,
         imager,
         Unpacker(database, store, settings, leases),
+        post,
         open_provider(settings),
     )
     monitor.metrics.add(Samples(registry))
@@ -97,7 +115,7 @@ def open_registry(settings: Settings) -> Registry:
 def open_store(settings: Settings) -> BlobStore:
     """The store of bytes that the settings name, by itself: what is made of chunks only `open_chunked` finds in it."""
     if settings.store is None:
-        return LocalStore(settings.store_folder)
+        return LocalStore(settings.store_folder, alone=settings.workers == 1)
     if settings.store == "memory:":
         return MemoryStore()
     return _open_bucket(settings, settings.store)

@@ -1,6 +1,7 @@
 """What a running registry is made of. `app.create_app` puts it together; doors and jobs are handed it."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,17 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class Post:
+    """What one of a server's several workers is. Whoever takes the place of one that died has the same post."""
+
+    number: int
+    holder_id: str
+    """Begins the marks of its leases: 16 characters, unlike those of all other workers of all servers."""
+    numbers: Path
+    """A folder where the workers of this server keep their metrics."""
+
+
+@dataclass(frozen=True, slots=True)
 class Registry:
     """The parts that every request may need; all are safe to use from any thread."""
 
@@ -37,6 +49,8 @@ class Registry:
     prover: Prover
     imager: Imager
     unpacker: Unpacker
+    post: Post | None = None
+    """None for a server of one process."""
     provider: "Provider | None" = None
     """Who is asked who people are, where they sign in to the pages by somebody else than us."""
     leaving: Event = field(default_factory=Event)

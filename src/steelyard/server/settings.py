@@ -33,6 +33,13 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8950, ge=0, le=65535, description="Port to listen on.")
+    workers: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Processes that serve, for machines with several cores (Linux). Each takes some 100 MB, and counts "
+        "rate limits for itself unless `limits` names a place for all.",
+    )
     data: Path = Field(Path("steelyard-data"), description="Data directory: the embedded database and the bytes.")
     admin_token: SecretStr | None = Field(
         None,

@@ -151,6 +151,16 @@ def test_a_server_that_is_alone_forgets_the_leases_of_the_one_before(database: D
     assert len(claim(database, new_holder(60))) == 1
 
 
+def test_who_takes_the_place_of_one_that_died_forgets_his_leases_and_no_others(database: Database) -> None:
+    enqueue(database, "his", "another's")
+    dead, alive = Holder("0123456789abcd01", 3600), Holder("0123456789abcd02", 3600)
+    [lost], [kept] = claim(database, dead), claim(database, alive)
+    with database.write() as session:
+        jobs.forget_leases(session, dead)
+        assert jobs.is_held(session, kept) and not jobs.is_held(session, lost)
+    assert [lease.subject for lease in claim(database, dead, 9)] == [lost.subject]
+
+
 def test_what_is_done_again_and_again_is_one_job_that_the_shortest_interval_rules(database: Database) -> None:
     now = utc_now()
     with database.write() as session:

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from secrets import token_hex
 from typing import ClassVar
 
-from sqlalchemy import ColumnElement, CursorResult, Update, and_, case, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, CursorResult, Update, and_, case, delete, func, or_, select, true, update
 from sqlalchemy.orm import Session
 
 from steelyard.server.db.engine import in_batches
@@ -163,9 +163,11 @@ def hand_back(session: Session, leases: Sequence[Lease]) -> None:
         session.execute(_give_up(lease).values(attempts=lease.attempts - 1))
 
 
-def forget_leases(session: Session) -> None:
-    """Nobody holds anything. For a server that knows itself to be alone, when it starts."""
-    session.execute(update(Job).values(leased_by=None, leased_until=None))
+def forget_leases(session: Session, holder: Holder | None = None) -> None:
+    """Nobody holds anything. For a server that knows itself to be alone, when it starts; with a `holder`, he holds
+    nothing: for whoever takes the place of one that died."""
+    his = Job.leased_by.startswith(holder.id, autoescape=True) if holder else true()
+    session.execute(update(Job).where(his).values(leased_by=None, leased_until=None))
 
 
 def list_backlogs(session: Session) -> list[Backlog]:

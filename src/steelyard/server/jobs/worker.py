@@ -38,13 +38,18 @@ class Worker:
             _every(_LOOK_SECONDS, self._stopping, "images could not be looked for", registry.imager.run_due),
             _every(_LOOK_SECONDS, self._stopping, "tars could not be looked for", registry.unpacker.run_due),
         ]
+        if registry.post is not None:
+            tell = registry.monitor.metrics.tell
+            self._threads.append(_every(_COUNT_SECONDS, self._stopping, "other workers could not be told", tell))
         if registry.settings.gc_interval_seconds:
             self._threads.append(_every(_LOOK_SECONDS, self._stopping, "clean-up did not end", self._clean_up))
 
     def start(self) -> None:
         """Go on with what an earlier server left, then with the chores."""
         with self._registry.database.write() as session:
-            if self._registry.database.is_sqlite:
+            if self._registry.post is not None:
+                jobs.forget_leases(session, self._registry.leases.holder)  # of whoever had this post before, and died
+            elif self._registry.database.is_sqlite:
                 jobs.forget_leases(session)  # held by a server that is gone: two never share a file
             proofs.enqueue_left(session)
             if self._registry.settings.xet:

@@ -42,6 +42,8 @@ class Instrument:
     says: str
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     buckets: tuple[float, ...] = ()
+    together: Literal["sum", "max"] = "sum"
+    """Of a gauge: what one number is made of those of a server's workers."""
 
 
 REQUESTS = Instrument(
@@ -168,6 +170,7 @@ COUNTS_ALONE = Instrument(
     "gauge",
     "1 while this server counts budgets by itself although it should count with others, since their common place does "
     "not answer; else 0.",
+    together="max",
 )
 REMOVED = Instrument(
     "steelyard_clean_up_removed_total",
@@ -191,7 +194,12 @@ UP = Instrument(
 FREE_BYTES = Instrument(
     "steelyard_store_free_bytes", "gauge", "Bytes that the store could still take; missing where it cannot know."
 )
-BUILD = Instrument("steelyard_build_info", "gauge", "Always 1; the label is the release that runs.", {"version": OPEN})
+BUILD = Instrument(
+    "steelyard_build_info", "gauge", "Always 1; the label is the release that runs.", {"version": OPEN}, together="max"
+)
+
+OF_EACH_WORKER = (CONNECTIONS, CACHE_BYTES, COUNTS_ALONE)
+"""Looked at rather than counted, and of one process: the others have to be told."""
 
 INSTRUMENTS = (
     REQUESTS, REQUEST_SECONDS, IN_FLIGHT, RECEIVED_BYTES, SENT_BYTES, REDIRECTED_BYTES,

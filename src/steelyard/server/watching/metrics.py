@@ -21,6 +21,7 @@ from steelyard import __version__
 from steelyard.server.errors import DatabaseFailed, DatabaseTimeout, RegistryError, StorageFailed, StorageTimeout
 from steelyard.server.watching import Answered, Counted, Part, instruments
 from steelyard.server.watching.instruments import METHODS, OPEN, Instrument
+from steelyard.server.watching.sharing import SharedNumbers
 
 M = TypeVar("M", Counter, Gauge, Histogram)
 
@@ -36,12 +37,15 @@ _OWN_FAULTS: dict[Part, tuple[type[Exception], ...]] = {
 class Metrics:
     """The instruments, and the few ways to move them. Safe to use from any thread."""
 
-    def __init__(self) -> None:
-        self._registry = CollectorRegistry()
+    def __init__(self, shared: SharedNumbers | None = None) -> None:
+        self._registry, self._shared = CollectorRegistry(), shared
         self._added: list[Sampling] = []
         # Where to call `render`: when requests hold all other threads, somebody wants to see that.
         self.threads = ThreadPoolExecutor(2, thread_name_prefix="scrape")
-        ProcessCollector(registry=self._registry)
+        if shared is None:
+            ProcessCollector(registry=self._registry)
+        else:
+            shared.show_in(self._registry)
         self._requests = self._make(Counter, instruments.REQUESTS)
         self._request_seconds = self._make(Histogram, instruments.REQUEST_SECONDS)
         self._in_flight = self._make(Gauge, instruments.IN_FLIGHT)
@@ -69,6 +73,8 @@ class Metrics:
             "removed": self._make(Counter, instruments.REMOVED),
             "freed_bytes": self._make(Counter, instruments.FREED_BYTES),
         }
+        own = instruments.OF_EACH_WORKER if shared else ()
+        self._own = {instrument.name: self._make(Gauge, instrument) for instrument in own}
         self._make(Gauge, instruments.BUILD).labels(__version__).set(1)
         # Finding the instrument of some labels costs more than moving it.
         self._work_of = cache(self._find_work)
@@ -77,7 +83,10 @@ class Metrics:
     def _make(self, kind: type[M], instrument: Instrument) -> M:
         """Where every value of its labels is known, a counter begins at 0 and not with its first event."""
         more: dict[str, Any] = {"buckets": instrument.buckets} if instrument.buckets else {}
-        made = kind(instrument.name, instrument.says, tuple(instrument.labels), registry=self._registry, **more)
+        if kind is Gauge:
+            more["multiprocess_mode"] = f"live{instrument.together}"
+        page = None if self._shared else self._registry  # what is shared is read from where all workers write it
+        made = kind(instrument.name, instrument.says, tuple(instrument.labels), registry=page, **more)
         if kind is Counter and instrument.labels and OPEN not in instrument.labels.values():
             for values in product(*instrument.labels.values()):
                 made.labels(*values)
@@ -131,8 +140,21 @@ class Metrics:
         self._registry.register(samples)
         self._added.append(samples)
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether the page shows what several workers count."""
+        return self._shared is not None
+
+    def tell(self) -> None:
+        """Let the other workers know how things stand in this one."""
+        for samples in self._added:
+            for instrument, number in samples.of_this_process():
+                self._own[instrument.name].set(number)
+
     def render(self, accept: str) -> tuple[bytes, str]:
         """The page and its media type, as this Accept header wants it. Blocks for as long as samples are taken."""
+        if self.is_shared:
+            self.tell()
         encode, media_type = choose_encoder(accept)
         return encode(_Shown(self._registry)), media_type
 
@@ -145,6 +167,10 @@ class Metrics:
 
 class Sampling(Collector, ABC):
     """What is found out at each scrape."""
+
+    @abstractmethod
+    def of_this_process(self) -> Iterable[tuple[Instrument, float]]:
+        """Those of `instruments.OF_EACH_WORKER`."""
 
     @abstractmethod
     def close(self) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from steelyard.server.watching import Answered, Counted, Part
 from steelyard.server.watching.metrics import Metrics
+from steelyard.server.watching.sharing import SharedNumbers
 
 if TYPE_CHECKING:
     from steelyard.server.watching.traces import Headers, RequestSpan, Tracing
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
 class Monitor:
     """One for each registry: the `Watch` of its parts, and what watches the requests of its doors."""
 
-    def __init__(self, tracing: "Tracing | None" = None) -> None:
-        self.metrics = Metrics()
+    def __init__(self, tracing: "Tracing | None" = None, shared: SharedNumbers | None = None) -> None:
+        self.metrics = Metrics(shared)
         self._tracing = tracing
 
     def work(self, part: Part, kind: str) -> AbstractContextManager[object]:
@@ -46,14 +47,15 @@ class Monitor:
             self._tracing.close()
 
 
-def open_monitor(environ: Mapping[str, str], database: str) -> Monitor:
+def open_monitor(environ: Mapping[str, str], database: str, shared: SharedNumbers | None = None) -> Monitor:
     """With traces where the standard variables of OpenTelemetry name a collector, without where they do not.
 
-    `database` is what kind it is, in the words of the semantic conventions. Raises ValueError when traces are wanted
+    `database` is what kind it is, in the words of the semantic conventions; `shared` is where the numbers of several
+    workers are, if there are several. Raises ValueError when traces are wanted
     and cannot be had.
     """
     if not _wants_traces(environ):
-        return Monitor()
+        return Monitor(shared=shared)
     protocol = _of_traces(environ, "PROTOCOL") or "http/protobuf"
     if protocol != "http/protobuf":
         raise ValueError(f"traces are sent by http/protobuf only, and OTEL_EXPORTER_OTLP_PROTOCOL is {protocol!r}")
@@ -64,7 +66,7 @@ def open_monitor(environ: Mapping[str, str], database: str) -> Monitor:
             "traces are wanted, since OTEL_EXPORTER_OTLP_ENDPOINT is set, and a library is missing: "
             "pip install 'steelyard[server,traces]', or unset it"
         ) from error
-    return Monitor(Tracing(database))
+    return Monitor(Tracing(database), shared)
 
 
 def _wants_traces(environ: Mapping[str, str]) -> bool:

@@ -61,6 +61,12 @@ class Samples(Sampling):
                 family.add_sample(instrument.name, dict(zip(instrument.labels, values, strict=True)), number)
             yield family
 
+    def of_this_process(self) -> Iterator[tuple[Instrument, float]]:
+        """What is this process's alone, and asks nobody."""
+        yield instruments.CONNECTIONS, float(_connections_in_use(self._registry))
+        yield instruments.CACHE_BYTES, float(self._registry.trees.bytes_kept)
+        yield instruments.COUNTS_ALONE, float(self._registry.limiter.counts_alone)
+
     def close(self) -> None:
         """Ask no more."""
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -75,9 +81,8 @@ class Samples(Sampling):
         yield instruments.FREE_BYTES, [((), float(free.said))] if free and free.said is not None else []
         if queues is not None:
             yield from _of_queues(queues.said)
-        yield instruments.CONNECTIONS, [((), float(_connections_in_use(self._registry)))]
-        yield instruments.CACHE_BYTES, [((), float(self._registry.trees.bytes_kept))]
-        yield instruments.COUNTS_ALONE, [((), float(self._registry.limiter.counts_alone))]
+        if not self._registry.monitor.metrics.is_shared:
+            yield from ((instrument, [((), number)]) for instrument, number in self.of_this_process())
 
     def _queues(self) -> _Queues:
         with self._registry.database.read() as session:
