@@ -35,10 +35,32 @@ def test_what_entered_is_found_and_read_only(cache: BlobCache) -> None:
     assert cache.root.stat().st_mode & 0o077 == 0
 
 
-def test_an_untouched_entry_is_not_hashed_again(cache: BlobCache, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_entry_is_hashed_and_flushed_when_it_is_used_again_and_then_no_more(
+    cache: BlobCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[int] = []
+    monkeypatch.setattr(os, "fsync", flushed.append)
     fill(cache)
+    assert not flushed  # a pull whose bytes are never used again does not wait for the disk
+    assert cache.find(HEX, len(DATA), Stop()) is not None
+    assert len(flushed) == 1
     monkeypatch.setattr("steelyard.client.cache.hash_file", lambda *_: pytest.fail("hashed"))
     assert BlobCache(cache.root).find(HEX, len(DATA), Stop()) is not None
+    assert len(flushed) == 1
+
+
+def test_what_the_disk_does_not_take_is_not_trusted(cache: BlobCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    path = fill(cache)
+    assert cache.find(HEX, len(DATA), Stop()) == path
+    path.chmod(0o644)
+    status = path.stat()
+    path.write_bytes(DATA[::-1])
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert cache.find(HEX, len(DATA), Stop()) is None
 
 
 def test_a_damaged_entry_is_thrown_away(cache: BlobCache) -> None:

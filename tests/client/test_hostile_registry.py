@@ -179,6 +179,27 @@ def test_large_files_come_in_ranges_and_are_whole(fake: FakeRegistry, victim: Cl
     assert result.downloaded_bytes == len(DATA) + 2
 
 
+def test_files_side_by_side_come_by_one_request_each_and_what_is_left_for_the_end_in_ranges(
+    fake: FakeRegistry, victim: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "RANGED_ABOVE_BYTES", 1 << 20)
+    files = {f"{number}.bin": os.urandom(2 << 20) for number in range(8)}
+    route = fake.offer("acme/m", files | {"large.bin": os.urandom(40 << 20)})
+    victim.pull("acme/m", tmp_path / "dest")
+    assert len(fake.asked("GET", f"{route}/1.0.0/files/large.bin")) == 2
+    assert not fake.asked("GET", f"{route}/1.0.0/files/0.bin")[0].headers.get("Range")
+
+
+def test_a_pull_that_fails_leaves_nothing_of_what_it_prepared(
+    fake: FakeRegistry, victim: Client, tmp_path: Path
+) -> None:
+    route = fake.offer("acme/m", {"good.bin": os.urandom(5000), "bad.bin": b"as announced"})
+    fake.on("GET", f"{route}/1.0.0/files/bad.bin", serve_bytes(b"something els"[:12]))
+    with pytest.raises(DigestMismatch):
+        victim.pull("acme/m", tmp_path / "dest")
+    assert not (tmp_path / "dest").exists()
+
+
 @pytest.mark.usefixtures("small_blocks", "quick")
 def test_a_connection_that_always_breaks_still_gets_there_from_where_it_was(
     fake: FakeRegistry, victim: Client, tmp_path: Path

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from steelyard.client import placing
 from steelyard.client.errors import TransferError, UnsafePath, WouldOverwrite
 from steelyard.client.hashing import HashMemory
 from steelyard.client.parallel import Stop
@@ -219,3 +220,25 @@ def test_a_copy_falls_back_where_the_kernel_cannot(
     monkeypatch.setattr(os, "copy_file_range", cannot)
     pulled.place.place("a", source, hardlink=False)
     assert (pulled.folder / "a").read_bytes() == source.read_bytes()
+
+
+def test_what_was_prepared_is_only_renamed(pulled: Pulled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "bytes"
+    source.write_bytes(b"x" * 5000)
+    pulled.place.prepare("sub/new", source)
+    pulled.place.sweep(["sub/new"])  # takes what a killed pull left, not that
+    monkeypatch.setattr(placing, "_copy", lambda *_: pytest.fail("copied"))
+    assert not pulled.place.place("sub/new", source, hardlink=False)
+    assert (pulled.folder / "sub/new").read_bytes() == source.read_bytes()
+    assert (pulled.folder / "sub/new").stat().st_ino != source.stat().st_ino
+
+
+def test_what_was_prepared_and_not_placed_goes(pulled: Pulled, tmp_path: Path) -> None:
+    source = tmp_path / "bytes"
+    source.write_bytes(b"x")
+    pulled.pull("1.0.0", {"old": b"o"})
+    before = sorted(pulled.folder.iterdir())
+    pulled.place.prepare("new", source)
+    assert len(list(pulled.folder.iterdir())) == len(before) + 1
+    pulled.place.close()
+    assert sorted(pulled.folder.iterdir()) == before

@@ -7,8 +7,9 @@
     CACHE/xet                 the library's own, which knows what chunks are at the registry (see xet.py)
 
 Nothing enters `blobs` before all its bytes hashed to its name. An entry whose size or time stamp is not the one it
-came with is hashed again before it is used (a small one always), and thrown away if it is not what its name says. The
-folder may be deleted at any time when nothing is being pulled.
+came with is hashed again before it is used (a small one always), and thrown away if it is not what its name says; so
+is one that is used again for the first time: a flush to the disk of what may never be used again costs more. The folder
+may be deleted at any time when nothing is being pulled.
 """
 
 import hashlib
@@ -64,18 +65,15 @@ class BlobCache:
         """Take in a file whose bytes were proven; the caller holds its lock."""
         path = self.path(partial.sha256_hex)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if partial.size_bytes >= WORTH_REMEMBERING_BYTES:
-            with partial.file.open("rb+") as file:
-                os.fsync(file.fileno())  # its hash is trusted from now on, a power cut included
         partial.file.chmod(0o444)
         partial.file.replace(path)
         partial.discard()
-        self._remember(path, path.stat(), partial.sha256_hex)
         return path
 
     def _remember(self, path: Path, status: os.stat_result, sha256_hex: str) -> None:
-        """A small file is hashed whenever it is used: that is cheaper than a flush to the disk for each."""
-        if status.st_size >= WORTH_REMEMBERING_BYTES:
+        """Trust a file's hash from now on, a power cut included. A small one is hashed whenever it is used: that is
+        cheaper than a flush to the disk for each."""
+        if status.st_size >= WORTH_REMEMBERING_BYTES and _flushed(path):
             self.memory.remember(path, _marks(status), sha256_hex)
 
     @contextmanager
@@ -179,6 +177,19 @@ class Partial:
 def _marks(status: os.stat_result) -> str:
     # Not the change time: a hard link made from the entry moves it.
     return f"{status.st_size} {status.st_mtime_ns} {status.st_ino}"
+
+
+def _flushed(path: Path) -> bool:
+    """Put a file onto the disk; says whether that worked (on Windows nothing is flushed that is read-only)."""
+    try:
+        handle = os.open(path, os.O_RDONLY | _NO_FOLLOW)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError:
+        return False
+    return True
 
 
 def _remove(path: Path) -> None:

@@ -2,13 +2,14 @@
 
 A break costs at most the blocks on their way: a fetch goes on from its last byte within one run, and from its last
 whole block (8 MiB) in the next. The registry's word counts for nothing here: it cannot send more than it announced, nor
-other bytes than the digest says. What is shorter as chunks comes so where that works (see xet.py), block after
-block as well, so that the rest may come in the other way at any point.
+other bytes than the digest says. Files side by side are streamed whole, so that their bytes are hashed as they come and
+not read again; only what others would wait for at the end goes as ranges. What is shorter as chunks comes so where that
+works (see xet.py), block after block as well, so that the rest may come in the other way at any point.
 """
 
 import hashlib
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial as bind
 from http.client import HTTPException
@@ -52,10 +53,21 @@ class RangesIgnored(SteelyardError):
 
 
 class Downloader:
-    """Fetches the objects of one pull; `fetched_bytes` counts what came over the wire."""
+    """Fetches the objects of one pull; `fetched_bytes` counts what came over the wire.
+
+    `arrived` is called with each that was fetched, in the thread that did, once it is proven and in the cache.
+    """
 
     def __init__(
-        self, http: Http, cache: BlobCache, stage: Stage, stop: Stop, *, threads: int, chunks: XetSource | None = None
+        self,
+        http: Http,
+        cache: BlobCache,
+        stage: Stage,
+        stop: Stop,
+        *,
+        threads: int,
+        chunks: XetSource | None = None,
+        arrived: Callable[[WantedFile], None] = lambda _: None,
     ) -> None:
         self.http = http
         self.chunks = chunks
@@ -65,38 +77,63 @@ class Downloader:
         self.connections = Slots(threads)
         self.fetched_bytes = 0
         self._cache = cache
+        self._arrived = arrived
+        self._left_bytes = 0
         self._lock = threading.Lock()
 
     def fetch(self, wanted: Sequence[WantedFile]) -> None:
         """Have all objects in the cache, proven.
 
-        Several files go at once, a large one with several ranges at once, and all of them together over so many
-        connections as there are threads: whatever is left at the end gets them all.
+        Several files go at once, one that is most of what is left with several ranges at once, and all of them together
+        over so many connections as there are threads: whatever is left at the end gets them all.
         Raises DigestMismatch, ApiError, ConnectionFailed, UnexpectedAnswer, TransferError (no room).
         """
-        missing = [each for each in wanted if self._cache.find(each.sha256_hex, each.size_bytes, self.stop) is None]
+        missing = self._missing(wanted)
         needed, free = sum(each.size_bytes for each in missing), self._cache.free_bytes()
         if needed > free:
             raise TransferError(f"{needed:,} bytes do not fit into {self._cache.root}, which has {free:,} free")
         self.stage.expect(needed)
+        self._left_bytes = needed
         largest_first = sorted(missing, key=lambda each: -each.size_bytes)
         in_parallel((bind(self._fetch_one, each) for each in largest_first), threads=self.threads, stop=self.stop)
+
+    def _missing(self, wanted: Sequence[WantedFile]) -> list[WantedFile]:
+        """What is not in the cache; in threads, since what was not used before is hashed."""
+        found = set[str]()
+
+        def look(each: WantedFile) -> None:
+            if self._cache.find(each.sha256_hex, each.size_bytes, self.stop) is not None:
+                found.add(each.sha256_hex)
+
+        in_parallel((bind(look, each) for each in wanted), threads=self.threads, stop=self.stop)
+        return [each for each in wanted if each.sha256_hex not in found]
 
     def count(self, size_bytes: int) -> None:
         """So many bytes arrived."""
         with self._lock:
             self.fetched_bytes += size_bytes
+        self.advance(size_bytes)
+
+    def advance(self, size_bytes: int) -> None:
+        """So many bytes need not be fetched any more."""
+        with self._lock:
+            self._left_bytes -= size_bytes
         self.stage.advance(size_bytes)
+
+    def is_worth_ranges(self, size_bytes: int) -> bool:
+        """Whether a file of this size, on one connection, would keep the others waiting for it at the end."""
+        return size_bytes > RANGED_ABOVE_BYTES and size_bytes * self.threads > self._left_bytes
 
     def _fetch_one(self, wanted: WantedFile) -> None:
         """One object, unless another process brings it meanwhile."""
         with self._cache.lock(wanted.sha256_hex, self.stop):
             if self._cache.find(wanted.sha256_hex, wanted.size_bytes, self.stop) is not None:
-                self.stage.advance(wanted.size_bytes)
+                self.advance(wanted.size_bytes)
                 return
             partial = self._cache.partial(wanted.sha256_hex, wanted.size_bytes)
             _Fetch(self, wanted, partial).run()
             self._cache.enter(partial)
+        self._arrived(wanted)
 
 
 class _Fetch:
@@ -114,7 +151,7 @@ class _Fetch:
         """Fetch and prove. What an earlier run left is not trusted, nor what was made of chunks: if it spoils the hash,
         all comes anew."""
         was_resumed = bool(self._partial.done)
-        self._downloader.stage.advance(sum(self._partial.block_bytes(block) for block in self._partial.done))
+        self._downloader.advance(sum(self._partial.block_bytes(block) for block in self._partial.done))
         try:
             source = self._fetch_chunks()
             self._fetch_missing()
@@ -163,17 +200,18 @@ class _Fetch:
                 sink.write(piece)
                 self._downloader.count(len(piece))
         if sink.position < end:
-            self._downloader.stage.advance(-(sink.position % BLOCK_BYTES))
+            self._downloader.advance(-(sink.position % BLOCK_BYTES))
 
     def _fetch_missing(self) -> None:
-        longest = RANGE_BLOCKS if self._wanted.size_bytes > RANGED_ABOVE_BYTES else self._partial.blocks
+        is_ranged = self._downloader.is_worth_ranges(self._wanted.size_bytes)
+        longest = RANGE_BLOCKS if is_ranged else self._partial.blocks
         spans = self._missing(longest)
         jobs: list[Job] = [bind(self._fetch_blocks, span) for span in spans]
         in_parallel(jobs, threads=self._downloader.threads, stop=self._stop)
 
     def _restart(self) -> None:
         self._stop = Stop(self._downloader.stop)
-        self._downloader.stage.advance(-sum(self._partial.block_bytes(block) for block in self._partial.done))
+        self._downloader.advance(-sum(self._partial.block_bytes(block) for block in self._partial.done))
         self._partial.reset()
         self._hash = _RunningHash(self._partial)
 

@@ -26,6 +26,7 @@ from steelyard.client.walking import FoundFile
 _MAX_MANIFEST_BYTES = 64 << 20
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 _SHOWN = 20
+_COPIED_AT_ONCE_BYTES = 64 << 20  # between looks whether to stop
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,8 @@ class Destination:
         self.folder = folder
         self._memory = memory
         self._stop = stop
+        self._ready: dict[str, Path] = {}
+        self._is_new = False
 
     def plan(self, wanted: Manifest, *, force: bool, hardlink: bool = False) -> Plan:
         """What to write and remove so that the folder holds `wanted`; without `hardlink`, as files of its own.
@@ -160,6 +163,28 @@ class Destination:
                 raise UnsafePath(f"{place} is not a folder (a link, perhaps); nothing is written through it")
         return place
 
+    def prepare(self, path: str, source: Path) -> None:
+        """Copy the bytes of `source` for a path, under a temporary name, while others are still on their way: `place`
+        has only to rename it then. Raises TransferError."""
+        if not self.folder.exists():
+            self._is_new = True
+            self.folder.mkdir(parents=True, exist_ok=True)
+        temporary = self._ready[path] = _temporary_in(self.folder)
+        try:
+            _copy(source, temporary, self._stop)
+        except OSError as error:
+            raise TransferError(f"cannot write to {self.folder}: {error.strerror}") from error
+
+    def close(self) -> None:
+        """Remove what was prepared and not placed, and the folder where that is all there was."""
+        for temporary in list(self._ready.values()):
+            with suppress(OSError):
+                temporary.unlink()
+        self._ready.clear()
+        if self._is_new:
+            with suppress(OSError):
+                self.folder.rmdir()
+
     def place(self, path: str, source: Path, *, hardlink: bool) -> bool:
         """Put the bytes of `source` at a path: a copy or reflink, or a read-only hard link to the cache where that can
         be made; says whether it was.
@@ -169,11 +194,13 @@ class Destination:
         target = self.parent_of(path) / path.rpartition("/")[2]
         if target.is_dir() and not target.is_symlink():
             raise WouldOverwrite(f"{target} is a folder where the version has a file", [path])
+        if _moved(self._ready.pop(path, None), target):
+            return False
         temporary = _temporary_in(target.parent)
         try:
             linked = hardlink and _linked(source, temporary)
             if not linked:
-                _copy(source, temporary)
+                _copy(source, temporary, self._stop)
             temporary.replace(target)
         except OSError as error:
             raise TransferError(f"cannot write {target}: {error.strerror}") from error
@@ -194,10 +221,11 @@ class Destination:
 
     def sweep(self, paths: Iterable[str]) -> None:
         """Remove what a killed pull of these paths left half-written; the caller holds the folder's lock."""
-        for parent in {self.folder.joinpath(*path.split("/")[:-1]) for path in paths}:
+        ready = {str(temporary) for temporary in self._ready.values()}
+        for parent in {self.folder} | {self.folder.joinpath(*path.split("/")[:-1]) for path in paths}:
             with suppress(OSError):
                 for entry in list(os.scandir(parent)):
-                    if entry.name.startswith(TEMPORARY_PREFIX):
+                    if entry.name.startswith(TEMPORARY_PREFIX) and entry.path not in ready:
                         Path(entry.path).unlink()
 
 
@@ -225,25 +253,39 @@ def _linked(source: Path, target: Path) -> bool:
     return True
 
 
-def _copy(source: Path, target: Path) -> None:
+def _moved(temporary: Path | None, target: Path) -> bool:
+    """Whether a file was there to be renamed, and could be: a folder below may be of another file system."""
+    if temporary is None:
+        return False
+    try:
+        temporary.replace(target)
+    except OSError:
+        with suppress(OSError):
+            temporary.unlink()
+        return False
+    return True
+
+
+def _copy(source: Path, target: Path, stop: Stop) -> None:
     """A file of its own with the same bytes; the kernel makes it a reflink where the file system can."""
     with source.open("rb") as reader, os.fdopen(os.open(target, _NEW, 0o666), "wb") as writer:
         size = os.fstat(reader.fileno()).st_size
-        copied = _kernel_copy(reader.fileno(), writer.fileno(), size)
+        copied = _kernel_copy(reader.fileno(), writer.fileno(), size, stop)
         if copied < size:
             reader.seek(copied)
             writer.seek(copied)
             shutil.copyfileobj(reader, writer, 1 << 20)
 
 
-def _kernel_copy(reader: int, writer: int, size: int) -> int:
+def _kernel_copy(reader: int, writer: int, size: int, stop: Stop) -> int:
     """How many bytes the kernel copied: none where it cannot."""
     if sys.platform != "linux":
         return 0
     copied = 0
     while copied < size:
+        stop.check()
         try:
-            count = os.copy_file_range(reader, writer, min(size - copied, 1 << 30), copied, copied)
+            count = os.copy_file_range(reader, writer, min(size - copied, _COPIED_AT_ONCE_BYTES), copied, copied)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
                 raise

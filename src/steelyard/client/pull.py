@@ -47,14 +47,21 @@ def run_pull(pull: Pull, calls: ModelCalls, http: Http, *, cache: Path, threads:
             place = Destination(folder, blobs.memory, stop)
             plan = place.plan(wanted, force=pull.force, hardlink=pull.hardlink)
             files = {path: _wanted_file(http, wanted, detail, path) for path in plan.write}
-            with progress.stage("Downloading") as stage:
-                chunks = XetSource(http, wanted.name, wanted.version, cache, progress)
-                downloader = Downloader(http, blobs, stage, stop, threads=threads, chunks=chunks)
-                downloader.fetch(list({file.sha256_hex: file for file in files.values()}.values()))
-            for path in plan.remove:
-                place.remove(path)
-            with progress.stage("Writing") as stage:
-                _place_all(place, blobs, files, stage, progress, stop, hardlink=pull.hardlink)
+
+            def arrived(file: WantedFile) -> None:
+                if not pull.hardlink:
+                    place.prepare(file.path, blobs.path(file.sha256_hex))
+
+            with closing(place):
+                place.sweep(files)
+                with progress.stage("Downloading") as stage:
+                    chunks = XetSource(http, wanted.name, wanted.version, cache, progress)
+                    downloader = Downloader(http, blobs, stage, stop, threads=threads, chunks=chunks, arrived=arrived)
+                    downloader.fetch(list({file.sha256_hex: file for file in files.values()}.values()))
+                for path in plan.remove:
+                    place.remove(path)
+                with progress.stage("Writing") as stage:
+                    _place_all(place, blobs, files, stage, progress, stop, hardlink=pull.hardlink)
             folder.mkdir(parents=True, exist_ok=True)
             wanted.write(folder)
     size = sum(detail.sizes.get(path, 0) for path in wanted.artifacts)
@@ -100,7 +107,6 @@ def _place_all(
     hardlink: bool,
 ) -> None:
     stage.expect(sum(file.size_bytes for file in files.values()))
-    place.sweep(files)
     copied: list[str] = []
 
     def one(path: str, file: WantedFile) -> None:
