@@ -100,3 +100,31 @@ def test_a_server_loads_only_what_every_server_needs(tmp_path: Path) -> None:
     loaded = modules_of_a_server(data)
     assert [name for name in LATE if name in loaded] == []
     assert len(loaded) < 1_100
+
+
+SIGNATURES_READ = """
+import sys
+from pathlib import Path
+from fastapi import routing
+read, real = [], routing.get_dependant
+def counting(**given):
+    read.append(given["call"])
+    return real(**given)
+from steelyard.server import app
+from steelyard.server.settings import Settings
+settings = Settings(data=Path(sys.argv[1]))
+routing.get_dependant = counting
+app.read_signatures(settings)
+first = len(read)
+app.create_app(app.open_registry(settings)).openapi()
+print(first, len(read) - first, len(list(routing.iter_route_contexts([*app._routes(), *app._pages()]))))
+"""
+
+
+def test_the_framework_reads_each_signature_once_for_each_address(tmp_path: Path) -> None:
+    """It did so three times for some, where a router was put into another and that one into the application."""
+    done = python(SIGNATURES_READ, str(tmp_path / "data"))
+    assert done.returncode == 0, done.stderr
+    at_once, later, addresses = map(int, done.stdout.split())
+    assert at_once <= addresses + 10
+    assert later <= 5  # pages of the documentation, which each application adds by itself

@@ -25,7 +25,7 @@ from pydantic.fields import FieldInfo
 from sqlalchemy import make_url
 
 from steelyard.cli.supervising import Hired, reserved, supervise
-from steelyard.server.app import create_app, open_database, open_registry
+from steelyard.server.app import create_app, open_database, open_registry, read_signatures
 from steelyard.server.context import Post, Registry
 from steelyard.server.core import jobs
 from steelyard.server.core.accounts import create_first_admin
@@ -141,6 +141,7 @@ def _serve_together(settings: Settings, address: str) -> None:
     with reserved(family, address, settings.port) as port, _numbers() as numbers:
         settings = settings.model_copy(update={"port": port})
         _announce(settings, address)
+        read_signatures(settings)
         server_id = token_hex(7)
         hired = supervise(settings.workers)
         if hired is not None:

@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
 from fastapi.telemetry import TelemetryConfig
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
@@ -154,6 +155,7 @@ def create_app(registry: Registry) -> FastAPI:
         registry.stopping.set()
         worker.stop()
 
+    read_signatures(registry.settings)
     app = _bare_app(lifespan=lifespan, openapi_url="/openapi.json")
     app.state.registry = registry
     if registry.settings.web:
@@ -166,6 +168,14 @@ def create_app(registry: Registry) -> FastAPI:
         app.router.routes.extend(_pages())
     _add_middleware(app, registry)
     return app
+
+
+def read_signatures(settings: Settings) -> None:
+    """Have the framework read the signatures of all handlers now. Else it does so, for a tenth of a second, while the
+    first request waits; and in each worker, where one could have done it before there were several."""
+    for routes in (_pages_before_doors, _routes, _pages) if settings.web else (_routes,):
+        for _ in iter_route_contexts(routes()):
+            pass
 
 
 @cache

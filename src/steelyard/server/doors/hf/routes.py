@@ -1,6 +1,6 @@
 """Every route of the Hub's door, on one page. None is in the OpenAPI document: the Hub's is not ours to describe."""
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 
 from steelyard.server.doors.hf import (
     account,
@@ -19,7 +19,6 @@ _API = "/api"
 
 def add_routes(app: FastAPI) -> None:
     """Add them to the application, after those of the native API."""
-    api = APIRouter(prefix=_API)
     for router in (
         account.open_to_all,
         account.router,
@@ -33,6 +32,5 @@ def add_routes(app: FastAPI) -> None:
         publishing.router,
         unoffered.router,
     ):
-        api.include_router(router)
-    app.include_router(api, include_in_schema=False)
+        app.include_router(router, prefix=_API, include_in_schema=False)
     app.include_router(downloading.router, include_in_schema=False)

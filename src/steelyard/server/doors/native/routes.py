@@ -1,6 +1,6 @@
 """Every route of the native door, on one page. Fixed words come before names, so that they win."""
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 
 from steelyard.server.doors.native import (
     accounts,
@@ -22,8 +22,8 @@ PREFIX = "/api/v1"
 
 
 def add_routes(app: FastAPI) -> None:
-    """Add them to the application; the probes and the metrics also stand at the root."""
-    api = APIRouter(prefix=PREFIX)
+    """Add them to the application; the probes and the metrics also stand at the root. No router is put into another
+    first: the framework would read every signature once more."""
     for router in (
         instance.router,
         scraping.router,
@@ -43,7 +43,6 @@ def add_routes(app: FastAPI) -> None:
         models.reads,
         tensors.reads,
     ):
-        api.include_router(router)
-    app.include_router(api)
+        app.include_router(router, prefix=PREFIX)
     app.include_router(instance.router, include_in_schema=False)
     app.include_router(scraping.router, include_in_schema=False)
