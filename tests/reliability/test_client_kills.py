@@ -84,7 +84,7 @@ def kill_once(shop: Shop, release: Release, moment: str, random: Random) -> str:
     goal = {"looking": -1, "sending": random.randrange(total), "ending": total}[moment]
     process = shop.start_push(release)
     if goal < 0:
-        time.sleep(random.uniform(0.05, 0.3))
+        time.sleep(random.uniform(0.02, 0.25))
     while goal >= 0 and process.poll() is None and shop.count_parts(release) < goal:
         time.sleep(0.0005)
     process.kill()
@@ -112,7 +112,7 @@ def assert_the_push_goes_on(shop: Shop, release: Release) -> None:
 def kill_clients(shop: Shop, seed: int, kills: int) -> Counter[str]:
     """So many kills, and more until each moment was met."""
     hits = Counter[str]()
-    for number in range(kills * 2):
+    for number in range(kills * 5):
         if number >= kills and all(hits[moment] for moment in MOMENTS):
             break
         random = Random(f"{seed}/{number}")

@@ -79,6 +79,13 @@ class Settings(BaseSettings):
     trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = Field(
         (), description="Addresses or networks, joined by commas, whose X-Forwarded-* headers are believed."
     )
+    accel_redirect: str | None = Field(
+        None,
+        pattern=r"^/([A-Za-z0-9._~-]+/)+$",
+        description="Let an nginx among `trusted_proxies` send the bytes of files, which it is told by "
+        "X-Accel-Redirect: the internal location that stands for the store's folder, such as `/stored/`. See "
+        "`deploy/nginx-files.conf`.",
+    )
     anonymous_public: bool = Field(False, description="Open public models to callers without a token.")
     web: bool = Field(True, description="Serve the web pages.")
     session_ttl_seconds: int = Field(
@@ -189,6 +196,15 @@ class Settings(BaseSettings):
         if not isinstance(parts, list | tuple):
             return value
         return tuple(ip_network(part.strip()) if isinstance(part, str) else part for part in parts if part)
+
+    @field_validator("accel_redirect")
+    @classmethod
+    def _files_for_somebody(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and info.data.get("store") is not None:
+            raise ValueError("accel_redirect is for bytes in the data directory, and `store` names another place")
+        if value is not None and not info.data.get("trusted_proxies"):
+            raise ValueError("accel_redirect needs trusted_proxies: only a proxy of yours is told names of files")
+        return value
 
     @field_validator("cors_origins", mode="before")
     @classmethod

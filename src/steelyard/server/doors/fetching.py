@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from fastapi import Request, Response
 from sqlalchemy.orm import Session
@@ -14,8 +15,10 @@ from steelyard.server.core.files.trees import File
 from steelyard.server.db.tables import Version
 from steelyard.server.doors.calls import Call, acting_by
 from steelyard.server.doors.middleware import notes_of
+from steelyard.server.doors.proxies import sends_files
 from steelyard.server.doors.ranges import if_none_match, parse_range
 from steelyard.server.doors.sending import OCTETS, BlobSource, BytesResponse, attachment
+from steelyard.server.settings import Settings
 from steelyard.server.storage.chunked import is_chunked
 
 _STORE_LINK_SECONDS = 300  # it is used at once, and outlives the token it was made for
@@ -46,12 +49,14 @@ def file_response(
     if link := _link_to_store(request, call, wanted):
         kept = {name: value for name, value in headers.items() if name != "Content-Location"}
         return RedirectResponse(link, redirect_status, {**kept, **_NOT_KEPT}, counting)
+    source = BlobSource(reading.open_key(call.registry.store, wanted.key), wanted.file.size_bytes, wanted.etag)
     return BytesResponse(
-        BlobSource(reading.open_key(call.registry.store, wanted.key), wanted.file.size_bytes, wanted.etag),
+        source,
         content_disposition=attachment(wanted.filename),
         headers=headers,
         background=counting,
         wait_seconds=call.registry.settings.store_timeout_seconds,
+        accel_path=_accel_path(request, call.registry.settings, source.path),
     )
 
 
@@ -81,6 +86,15 @@ def _link_to_store(request: Request, call: Call, wanted: StoredFile) -> str | No
         content_type=OCTETS,
         content_disposition=attachment(wanted.filename),
     )
+
+
+def _accel_path(request: Request, settings: Settings, path: Path | None) -> str | None:
+    """By what name the proxy that asks sends a stored file; None where we send it."""
+    if settings.accel_redirect is None or path is None:
+        return None
+    if not sends_files(request.scope, request.headers, settings.trusted_proxies):
+        return None
+    return settings.accel_redirect + path.relative_to(settings.store_folder).as_posix()
 
 
 def _counting(request: Request, call: Call, wanted: StoredFile) -> BackgroundTask | None:

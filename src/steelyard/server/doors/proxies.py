@@ -39,6 +39,13 @@ def read_origin(scope: Scope, headers: Headers, trusted: Sequence[Network]) -> O
     )
 
 
+def sends_files(scope: Scope, headers: Headers, trusted: Sequence[Network]) -> bool:
+    """Whether who sent this is a proxy of the operator's that says, as Rack's do, that X-Accel-Redirect is enough."""
+    client = scope.get("client")
+    says_so = headers.get("x-sendfile-type", "").lower() == "x-accel-redirect"
+    return says_so and _is_trusted(client[0] if client else None, trusted)
+
+
 def _is_trusted(address: str | None, trusted: Sequence[Network]) -> bool:
     return bool(trusted) and _is_address(address) and any(ip_address(address) in network for network in trusted)
 

@@ -12,6 +12,7 @@ instant is reported so, and holding it open would not help. And it swallows what
 that a stream has to listen for the disconnect.
 """
 
+import re
 import threading
 import urllib.parse
 from collections.abc import Generator, Iterator, Mapping, MutableMapping
@@ -28,6 +29,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from steelyard.server.core.files.archive import Archive, FileSlice
+from steelyard.server.doors.middleware import notes_of
 from steelyard.server.doors.ranges import ByteRange, frame_parts, if_match, if_none_match, if_range, parse_range
 from steelyard.server.doors.turns import at_the_store
 from steelyard.server.errors import Forbidden, PreconditionFailed, StorageFailed
@@ -40,6 +42,12 @@ PIECE_AT_HAND_BYTES = 128 * 1024
 """A read on the event loop and an ASGI message: what a connection makes the others wait for, and is queued for it."""
 
 OCTETS = "application/octet-stream"
+
+_ONE_RANGE = re.compile(r"bytes=(?:[0-9]{1,15}-[0-9]{0,15}|-[0-9]{1,15})", re.ASCII)
+"""What nginx and we read in the same way for certain."""
+
+_NOT_NGINXS = ("if-match", "if-modified-since", "if-unmodified-since")
+"""Conditions that nginx would judge again once we have, and differently."""
 
 _SHORT = "The store holds another number of bytes of this file than was recorded."
 
@@ -137,7 +145,8 @@ class BytesResponse(Response):
     and what the source raises for the first bytes, all before anything is sent, so that the door can answer them; what
     fails later is raised too, and makes the server cut the connection short of the promised Content-Length. Each read
     waits `wait_seconds` for its turn at the store. Who may have only `part` of the source gets that, or less if he asks
-    for less; Forbidden is raised where he asks for what lies before it.
+    for less; Forbidden is raised where he asks for what lies before it. With `accel_path`, a body of one piece is left
+    to the proxy that asks, which sends what it knows by this name.
     """
 
     def __init__(
@@ -150,8 +159,10 @@ class BytesResponse(Response):
         background: BackgroundTask | None = None,
         wait_seconds: float = 10.0,
         part: ByteRange | None = None,
+        accel_path: str | None = None,
     ) -> None:
         self.source = source
+        self._accel_path = accel_path
         self._part = part
         self.status_code = 200
         self.media_type = content_type
@@ -171,8 +182,12 @@ class BytesResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            answer = _plan(scope["method"], Headers(scope=scope), self.source, self.headers, self._part)
-            await _send_answer(answer, self.source, self._wait_seconds, scope, receive, send)
+            request = Headers(scope=scope)
+            answer = _plan(scope["method"], request, self.source, self.headers, self._part)
+            if self._accel_path is not None and self._part is None and _is_nginxs(answer, request):
+                await _leave_to_proxy(answer, self._accel_path, scope, send)
+            else:
+                await _send_answer(answer, self.source, self._wait_seconds, scope, receive, send)
         finally:
             self.source.close()
         if self.background is not None:
@@ -244,6 +259,25 @@ def _plan_body(ranges: list[ByteRange] | None, size_bytes: int, headers: Mutable
 def _joined(request: Headers, name: str) -> str | None:
     values = request.getlist(name)
     return ", ".join(values) if values else None
+
+
+def _is_nginxs(answer: _Answer, request: Headers) -> bool:
+    """Whether nginx, by the same request, comes to the same answer."""
+    if len(answer.body) != 1 or any(name in request for name in _NOT_NGINXS):
+        return False
+    asked = _joined(request, "range")
+    return asked is None if answer.status == 200 else _ONE_RANGE.fullmatch(asked or "") is not None
+
+
+async def _leave_to_proxy(answer: _Answer, path: str, scope: Scope, send: Send) -> None:
+    """Tell nginx which file to send. Status, ranges and length it finds by itself."""
+    notes_of(scope).redirected_bytes = answer.length
+    headers = answer.headers
+    del headers["content-range"]
+    headers["content-length"] = "0"
+    headers["x-accel-redirect"] = path
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers.raw})
+    await send({"type": "http.response.body", "body": b""})
 
 
 async def _send_answer(
