@@ -215,6 +215,7 @@ def test_a_worker_that_dies_is_begun_anew_and_no_count_goes_back(start: Start) -
     person = crew.person_at(anew)
     assert person.publish("admin/tiny:1.0.0").status_code == 201
     assert _counted(person) == 10
+    page = read_page(person.get("/metrics").text)
     assert page.value("steelyard_http_requests_in_flight") == 1
     assert "worker 1" in crew.server.log and "was ended by signal 9" in crew.server.log
     crew.server.stop()
